@@ -1,0 +1,140 @@
+//! `penstock run FILE`: coordinator, worker and embedded store in one process, on the same code path as a cluster: the worker and
+//! the client speak gRPC to the coordinator over loopback.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use penstock_client::{Client, Submit};
+use penstock_common::{NodeName, SessionId, State, WorkerName};
+use penstock_coordinator::{CheckpointPolicy, Config, Retention, SystemClock};
+use penstock_proto::dial::Dialer;
+use penstock_store::{Embedded, Keys};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::args::Run;
+use crate::serve::{default_slots, host, incoming, random, terminated};
+use crate::show::progress::Progress;
+use crate::{BAD_INPUT, show};
+
+/// Parameters as the command line gives them: text, read later as each parameter's type.
+pub fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    given
+        .iter()
+        .map(|text| {
+            let (name, value) = text.split_once('=').with_context(|| format!("{text:?} is not a parameter: write name=value"))?;
+            Ok((name.to_owned(), value.into()))
+        })
+        .collect()
+}
+
+pub async fn run(args: Run) -> anyhow::Result<ExitCode> {
+    // Whatever is wrong with what was given is told before anything is opened or stored.
+    let bad = |text: String| {
+        eprintln!("{text}");
+        Ok(ExitCode::from(BAD_INPUT))
+    };
+    let (document, plan) = match crate::load(&args.file) {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(errors)) => return bad(errors),
+        Err(error) => return bad(format!("penstock: {error:#}")),
+    };
+    let params = match params(&args.params) {
+        Ok(params) => params,
+        Err(error) => return bad(format!("penstock: {error:#}")),
+    };
+    if let Err(errors) = plan.pipeline.bind_params(&params) {
+        return bad(errors.into_iter().map(|e| format!("penstock: {e}")).collect::<Vec<_>>().join("\n"));
+    }
+    std::fs::create_dir_all(&args.state).with_context(|| format!("the directory {} cannot be made", args.state.display()))?;
+    let store = Arc::new(Embedded::open(&args.state.join("store.redb"))?);
+
+    let folder = args.file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let logs = args.state.join("logs");
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let (stop_tx, stop) = watch::channel(false);
+    let stopped = |mut stop: watch::Receiver<bool>| async move { drop(stop.wait_for(|stop| *stop).await) };
+    let config = Config {
+        name: NodeName::parse("local")?,
+        address: address.clone(),
+        process: penstock_client::mint(),
+        keys: Keys::default(),
+        logs: logs.clone(),
+        checkpoints: CheckpointPolicy::default(),
+        retention: Retention::default(),
+    };
+    let coordinator = tokio::spawn(penstock_coordinator::run(
+        config,
+        incoming(listener),
+        None,
+        store,
+        Arc::new(SystemClock),
+        Dialer::tcp(),
+        stopped(stop.clone()),
+    ));
+    let worker_config = penstock_worker::Config {
+        name: WorkerName::parse("local")?,
+        session: SessionId::parse(&penstock_client::mint())?,
+        coordinators: vec![address.clone()],
+        slots: args.slots.unwrap_or_else(default_slots),
+        queues: served_queues(&plan),
+        labels: BTreeMap::new(),
+        drain_timeout: Duration::ZERO,
+        random: random(),
+    };
+    let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
+    let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(stop)));
+
+    let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
+    let outcome = tokio::select! {
+        outcome = follow(&client, &args, &document, params) => outcome,
+        ended = coordinator => match ended? {
+            Ok(()) => Err(anyhow::anyhow!("the coordinator stopped by itself")),
+            Err(error) => Err(error.into()),
+        },
+    };
+    stop_tx.send_replace(true);
+    drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    outcome
+}
+
+/// Under `run` one worker serves every queue there is.
+fn served_queues(plan: &penstock_scheduler::Plan) -> std::collections::BTreeSet<penstock_common::QueueName> {
+    plan.tasks().iter().map(|t| t.spec.queue.clone()).chain(penstock_common::QueueName::parse("default")).collect()
+}
+
+async fn follow(client: &Client, args: &Run, document: &str, params: serde_json::Map<String, serde_json::Value>) -> anyhow::Result<ExitCode> {
+    let registered = client.register(&args.file.display().to_string(), document).await?;
+    let submit = Submit { params, run_id: args.run_id.clone(), ..Submit::of(&registered.pipeline) };
+    let submitted = client.submit(submit).await?;
+    let mut progress = Progress::new(args.json);
+    progress.started(&submitted.run_id, &registered);
+    let mut watch = client.watch(&submitted.run_id);
+    let mut interrupts = 0;
+    loop {
+        tokio::select! {
+            update = watch.next() => match update? {
+                Some(update) => progress.update(&update),
+                None => break,
+            },
+            () = terminated(), if interrupts == 0 => {
+                interrupts += 1;
+                eprintln!("cancelling run {}", submitted.run_id);
+                client.cancel(&submitted.run_id, "interrupted at the terminal").await?;
+            }
+        }
+    }
+    let run = client.get(&submitted.run_id, 0).await?;
+    if args.json {
+        show::print(&serde_json::to_string_pretty(&show::json::run(&run))?);
+    } else {
+        progress.summary(&run, &args.state.join("logs"));
+    }
+    let succeeded = State::from(run.run.state()) == State::Success;
+    Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,90 @@
+//! A run as it goes: a line a change; on a terminal with colours. Plain lines serve a pipe, a file and a CI log as well.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use penstock_client::{Run, Update, v1};
+use penstock_common::State;
+
+use super::table::state;
+use super::{duration, print, table};
+
+/// Shows changes as they come.
+pub struct Progress {
+    quiet: bool,
+    colours: bool,
+    started: std::time::Instant,
+}
+
+impl Progress {
+    /// `quiet`: nothing until the end.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, colours: std::io::stdout().is_terminal(), started: std::time::Instant::now() }
+    }
+
+    /// The run exists.
+    pub fn started(&mut self, run_id: &str, registered: &v1::RegisterResponse) {
+        if !self.quiet {
+            print(&format!("run {run_id} of {} version {}", registered.pipeline, registered.version));
+        }
+    }
+
+    /// What changed.
+    pub fn update(&mut self, update: &Update) {
+        if self.quiet {
+            return;
+        }
+        for change in update.changes.iter().filter(|c| !c.task.is_empty()) {
+            self.change(change);
+        }
+    }
+
+    fn change(&self, change: &v1::Change) {
+        let to = State::from(change.state());
+        let shown = self.paint(to, &format!("{:<24}", state(to, &change.reason)));
+        let mut line = format!("{:>8.3}s  {shown} {:<24}", self.started.elapsed().as_secs_f64(), change.task);
+        if change.attempt > 1 {
+            line.push_str(&format!(" attempt {}", change.attempt));
+        }
+        if !change.worker.is_empty() && to == State::Running {
+            line.push_str(&format!(" on {}", change.worker));
+        }
+        if let Some(ms) = change.duration_ms {
+            line.push_str(&format!(" {}", duration(ms)));
+        }
+        for (name, label) in [("records_in", "in"), ("records_out", "out"), ("records_rejected", "rejected")] {
+            if let Some(value) = change.metrics.get(name) {
+                line.push_str(&format!(" {label} {value}"));
+            }
+        }
+        print(line.trim_end());
+        for detail in change.detail.lines() {
+            print(&format!("           | {detail}"));
+        }
+    }
+
+    fn paint(&self, state: State, text: &str) -> String {
+        let colour = match state {
+            State::Success => 32,
+            State::Failed => 31,
+            State::Retry | State::Cancelled => 33,
+            State::Running => 36,
+            State::Pending | State::Skipped => 90,
+        };
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// The end: every task, and where the logs of those that failed are.
+    pub fn summary(&self, run: &Run, logs: &Path) {
+        print("");
+        print(table::run(run).trim_end());
+        if logs.as_os_str().is_empty() {
+            return;
+        }
+        for task in run.tasks.iter().filter(|t| State::from(t.state()) == State::Failed) {
+            if let Some(last) = task.attempts.last() {
+                print(&format!("log of {}: {}", task.id, logs.join(format!("{}/{}/{}.log", run.run.run_id, task.id, last.number)).display()));
+            }
+        }
+    }
+}

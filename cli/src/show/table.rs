@@ -1,0 +1,130 @@
+//! Tables for people: columns as wide as they must be.
+
+use penstock_client::{Run, v1};
+use penstock_common::{State, Timestamp};
+
+use super::duration;
+
+/// Lines of cells, the first a heading.
+fn columns(lines: &[Vec<String>]) -> String {
+    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| lines.iter().filter_map(|l| l.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut row = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            row.push_str(&format!("{cell:<width$}  "));
+        }
+        text.push_str(row.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn line(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(ToString::to_string).collect()
+}
+
+fn time(ms: i64) -> String {
+    if ms == 0 { "-".to_owned() } else { Timestamp(ms).to_string() }
+}
+
+/// `FAILED(lost)`
+pub fn state(state: State, reason: &str) -> String {
+    if reason.is_empty() { state.to_string() } else { format!("{state}({reason})") }
+}
+
+fn took(start: i64, end: i64) -> String {
+    if start == 0 || end == 0 { "-".to_owned() } else { duration(u64::try_from(end - start).unwrap_or(0)) }
+}
+
+fn records(task: &v1::Attempt) -> String {
+    let of = |name| task.metrics.get(name).map_or("-".to_owned(), f64::to_string);
+    let all = ["records_in", "records_out", "records_rejected"].map(of);
+    if all.iter().all(|r| r == "-") { String::new() } else { all.join(" / ") }
+}
+
+/// A run and its tasks.
+pub fn run(run: &Run) -> String {
+    let head = &run.run;
+    let mut text = format!(
+        "run {}  pipeline {} version {}  generation {}\n{}  created {}  took {}\n",
+        head.run_id,
+        head.pipeline,
+        head.version,
+        head.generation,
+        state(head.state().into(), &head.reason),
+        time(head.created_at_ms),
+        took(head.started_at_ms, head.ended_at_ms),
+    );
+    if !head.quarantined.is_empty() {
+        text.push_str(&format!("quarantined: {}\n", head.quarantined));
+    }
+    let mut lines = vec![line(&["TASK", "STATE", "ATTEMPT", "WORKER", "TOOK", "IN / OUT / REJECTED", "DETAIL"])];
+    for task in &run.tasks {
+        let last = task.attempts.last().cloned().unwrap_or_default();
+        let number = if last.number == 0 { "-".to_owned() } else { last.number.to_string() };
+        let detail = last.detail.lines().last().unwrap_or_default();
+        let took = took(last.started_at_ms, last.ended_at_ms);
+        let shown = state(task.state().into(), &task.reason);
+        lines.push(line(&[&task.id, &shown, &number, &last.worker, &took, &records(&last), detail]));
+    }
+    text + &columns(&lines)
+}
+
+/// Runs.
+pub fn runs(runs: &[v1::Run]) -> String {
+    let mut lines = vec![line(&["RUN", "PIPELINE", "STATE", "CREATED", "TOOK", "TASKS"])];
+    for r in runs {
+        let done: u32 = r.counts.get(2).copied().unwrap_or(0);
+        let took = took(r.started_at_ms, r.ended_at_ms);
+        let shown = state(r.state().into(), &r.reason);
+        let tasks = format!("{done}/{}", r.tasks);
+        let name = r.pipeline.strip_prefix("default/").unwrap_or(&r.pipeline);
+        lines.push(line(&[&r.run_id, name, &shown, &time(r.created_at_ms), &took, &tasks]));
+    }
+    columns(&lines)
+}
+
+/// Pipelines.
+pub fn pipelines(pipelines: &[v1::Pipeline]) -> String {
+    let mut lines = vec![line(&["PIPELINE", "VERSION", "TASKS", "REGISTERED", "DESCRIPTION"])];
+    for p in pipelines {
+        lines.push(line(&[&p.name, &p.version.to_string(), &p.tasks.to_string(), &time(p.registered_at_ms), &p.description]));
+    }
+    columns(&lines)
+}
+
+/// Workers.
+pub fn workers(workers: &[v1::WorkerInfo]) -> String {
+    let mut lines = vec![line(&["WORKER", "STATE", "SLOTS", "QUEUES", "RUNS"])];
+    for w in workers {
+        let shown = match (w.session.is_empty(), w.drained, w.closed) {
+            (true, ..) => "absent, drained",
+            (_, true, _) => "drained",
+            (_, _, true) => "leaving",
+            _ => "attached",
+        };
+        let slots = format!("{}/{}", w.used, w.slots);
+        let held: Vec<_> = w.attempts.iter().map(|a| format!("{}/{}#{}", a.run_id, a.task, a.attempt)).collect();
+        lines.push(line(&[&w.name, shown, &slots, &w.queues.join(","), &held.join(" ")]));
+    }
+    columns(&lines)
+}
+
+/// A cluster.
+pub fn cluster(c: &v1::GetClusterResponse) -> String {
+    let leader = if c.leader_name.is_empty() { "none".to_owned() } else { format!("{} at {}", c.leader_name, c.leader_address) };
+    let mut lines = vec![
+        line(&["leader", &leader]),
+        line(&["answered by", &c.node]),
+        line(&["journal", &format!("entry {}, checkpoint at {}", c.seq, c.checkpoint_seq)]),
+        line(&["store", &format!("{}, {} bytes in use of {}", c.store, c.store_used_bytes, c.store_quota_bytes)]),
+        line(&["live", &format!("{} runs, {} attempts", c.live_runs, c.leases)]),
+    ];
+    if !c.trouble.is_empty() {
+        lines.push(line(&["trouble", &c.trouble]));
+    }
+    columns(&lines)
+}

@@ -1,0 +1,24 @@
+//! The vocabulary every other crate speaks: ids, states, events, records, limits and the pipeline document.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; time and randomness come in as values.
+//! Start with [`state`] (the seven states), then [`event`] (the facts a journal holds), then [`pipeline`].
+
+pub mod digest;
+pub mod duration;
+pub mod event;
+pub mod ids;
+pub mod lease;
+pub mod limits;
+pub mod metrics;
+pub mod paths;
+pub mod pipeline;
+pub mod record;
+pub mod state;
+pub mod time;
+
+pub use digest::Digest;
+pub use duration::Millis;
+pub use event::Event;
+pub use ids::{Epoch, Fence, NodeName, PipelineName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, WorkerName};
+pub use state::{Reason, State};
+pub use time::{Interval, Now, Timestamp};

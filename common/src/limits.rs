@@ -1,0 +1,96 @@
+//! Every limit in one place, with its unit and its arithmetic.
+
+/// Events one input may yield. Wider work is a range or continues on later ticks.
+pub const MAX_EVENTS_PER_INPUT: usize = 4_096;
+/// Bytes one input's events may take, encoded.
+pub const MAX_EVENT_BYTES_PER_INPUT: usize = 256 * 1024;
+/// A journal entry, encoded and compressed: two thirds of etcd's 1.5 MiB request limit.
+pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
+/// Encoded events at which a batch is closed: 1 MiB less one input's share, twice for safety of the encoding.
+pub const BATCH_BYTES: usize = MAX_ENTRY_BYTES - 2 * MAX_EVENT_BYTES_PER_INPUT;
+/// Inputs decided in one batch.
+pub const MAX_INPUTS_PER_BATCH: usize = 4_096;
+/// Entries above this size are compressed.
+pub const COMPRESS_ABOVE_BYTES: usize = 4 * 1024;
+/// One value in the store (a chunk of a checkpoint, a definition or history).
+pub const MAX_VALUE_BYTES: usize = 512 * 1024;
+/// Operations in one store transaction: etcd takes 128, the guards of a fenced write are counted apart.
+pub const MAX_TXN_OPS: usize = 100;
+/// Bytes in one store transaction: etcd takes 1.5 MiB in all.
+pub const MAX_TXN_BYTES: usize = 1024 * 1024;
+/// Task states in one chunk, the unit that is copied on write and written to a checkpoint.
+pub const TASKS_PER_CHUNK: usize = 4_096;
+
+/// A pipeline document, as text.
+pub const MAX_DOCUMENT_BYTES: usize = 32 * 1024 * 1024;
+/// Tasks written in one document.
+pub const MAX_TASKS_PER_PIPELINE: usize = 100_000;
+/// Upstreams of one task in a document.
+pub const MAX_EDGES_PER_PIPELINE: usize = 1_000_000;
+/// Nesting in a document: `tasks.x.env.K.secret` is 5 deep.
+pub const MAX_DOCUMENT_DEPTH: usize = 16;
+/// Parameters of a run, as JSON text.
+pub const MAX_PARAMS_BYTES: usize = 64 * 1024;
+/// Outputs of one task.
+pub const MAX_TASK_OUTPUT_BYTES: usize = 64 * 1024;
+/// Outputs of all tasks of one run.
+pub const MAX_RUN_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
+/// Outputs that one lease may carry.
+pub const MAX_LEASE_OUTPUT_BYTES: usize = 256 * 1024;
+/// Metrics of one attempt.
+pub const MAX_METRICS_PER_TASK: usize = 64;
+/// A failure's text in state; the rest is in the log.
+pub const MAX_DETAIL_BYTES: usize = 1_024;
+/// A person's note on a verb.
+pub const MAX_NOTE_BYTES: usize = 1_024;
+
+/// Tasks of runs that have not ended, over the cluster.
+pub const MAX_LIVE_TASKS: usize = 2_000_000;
+/// Runs of one pipeline that wait for `max_active_runs`.
+pub const MAX_QUEUED_RUNS_PER_PIPELINE: usize = 10_000;
+/// Slots one worker may offer.
+pub const MAX_SLOTS_PER_WORKER: u32 = 10_000;
+/// Workers that may have died while running a task before it is called poison.
+pub const POISON_DEATHS: u32 = 3;
+/// `max_lost` where the document says nothing.
+pub const DEFAULT_MAX_LOST: u32 = 5;
+/// Versions of one pipeline kept for new and running runs; older ones go when no run is bound to them.
+pub const MAX_VERSIONS_PER_PIPELINE: usize = 100;
+
+/// Ended runs that did not succeed stay live this long, so that `rerun` finds them (milliseconds).
+pub const KEEP_UNSUCCESSFUL_MS: u64 = 24 * 3_600_000;
+/// At most so many of them; the oldest are archived first.
+pub const KEEP_UNSUCCESSFUL_RUNS: usize = 200;
+/// How long answers to request ids are kept (milliseconds).
+pub const REQUEST_WINDOW_MS: u64 = 2 * 3_600_000;
+/// How long the id of an archived run is still held in state beside `ids/` (milliseconds).
+pub const ARCHIVED_ID_WINDOW_MS: u64 = 600_000;
+/// A minted run id older than this and unknown is refused (milliseconds).
+pub const MINTED_RUN_ID_WINDOW_MS: u64 = 7 * 24 * 3_600_000;
+
+/// Tasks in one page of a reply.
+pub const MAX_PAGE_TASKS: usize = 1_000;
+/// Runs in one page of a list.
+pub const MAX_PAGE_RUNS: usize = 1_000;
+/// One gRPC message: a page of tasks, or a document.
+pub const MAX_MESSAGE_BYTES: usize = 40 * 1024 * 1024;
+
+/// Liveness of a worker: silence for this long loses its attempts (milliseconds).
+pub const WORKER_SESSION_MS: u64 = 30_000;
+/// How long a closed stream's worker has to come back (milliseconds).
+pub const WORKER_RECONNECT_MS: u64 = 1_000;
+/// How often a worker says it is alive (milliseconds).
+pub const HEARTBEAT_MS: u64 = 500;
+/// Without an acknowledgement for this long, a worker asks every coordinator who leads (milliseconds).
+pub const WORKER_SEEK_LEADER_MS: u64 = 2_000;
+/// A coordinator's session in the store (seconds, as etcd counts leases).
+pub const COORDINATOR_SESSION_S: i64 = 5;
+
+/// Log bytes kept of one attempt.
+pub const MAX_LOG_BYTES: u64 = 64 * 1024 * 1024;
+/// Log bytes taken from one attempt a second.
+pub const MAX_LOG_BYTES_PER_S: u64 = 16 * 1024 * 1024;
+
+const _: () = assert!(BATCH_BYTES > MAX_EVENT_BYTES_PER_INPUT);
+const _: () = assert!(MAX_VALUE_BYTES * 2 <= MAX_TXN_BYTES);
+const _: () = assert!(HEARTBEAT_MS * 2 <= WORKER_SEEK_LEADER_MS);

@@ -1,0 +1,331 @@
+//! The checked definition. Defaults are merged already: every task says all that holds for it.
+//!
+//! The JSON form of [`Pipeline`] is what a definition's blob holds and what its digest is taken of, so a comment
+//! or a reordering in the document makes no new version. New fields must have a serde default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Millis, PipelineName, QueueName, Reason, TaskId, limits};
+
+/// A user's pipeline, checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pipeline {
+    /// Its name.
+    pub name: PipelineName,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Whom to ask.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// For finding it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// What a run may be given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Param>,
+    /// Runs of it that may be RUNNING at once; more are queued. `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_runs: Option<u32>,
+    /// Longest time from a run's start to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_timeout: Option<Millis>,
+    /// Its tasks.
+    pub tasks: BTreeMap<TaskId, Task>,
+}
+
+/// A node of the pipeline, defaults merged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Tasks that must have succeeded before it starts, sorted, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<TaskId>,
+    /// What it does.
+    pub action: Action,
+    /// How often and when it is tried again.
+    #[serde(default)]
+    pub retries: Retries,
+    /// Longest time one attempt may run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// Longest time it may wait for a slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Millis>,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Millis,
+    /// Attempts that may be lost with their worker; 0 for tasks that must never start twice.
+    pub max_lost: u32,
+    /// Which workers may run it.
+    pub queue: QueueName,
+    /// Labels a worker must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Higher starts first within a queue.
+    #[serde(default)]
+    pub priority: i32,
+    /// Variables for its program; values are templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Working directory, relative to the worker's code root; a template.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workdir: String,
+}
+
+/// What a task does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Nothing: a join, or a benchmark.
+    Noop,
+    /// A program with its arguments, each a template; no shell.
+    Run(Vec<String>),
+    /// A script for `sh -eu`; never a template.
+    Shell(String),
+}
+
+/// How often and when a failed attempt is followed by another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Further attempts after the first.
+    pub max: u32,
+    /// Before the first retry.
+    pub delay: Millis,
+    /// Each later delay is the last times this; at least 1.
+    pub backoff: f64,
+    /// No delay is longer.
+    pub max_delay: Millis,
+    /// Whether delays are drawn at random.
+    #[serde(default)]
+    pub jitter: Jitter,
+    /// Only these failures are retried; `None`: all that can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<ExitPolicy>,
+    /// These failures are never retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_on: Option<ExitPolicy>,
+}
+
+/// A set of failures.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ExitPolicy {
+    /// By reason.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// By exit code.
+    #[serde(default)]
+    pub exit_codes: Vec<i32>,
+}
+
+impl ExitPolicy {
+    /// Whether a failure is in the set.
+    pub fn matches(&self, reason: Reason, exit_code: Option<i32>) -> bool {
+        self.reasons.contains(&reason) || exit_code.is_some_and(|c| self.exit_codes.contains(&c))
+    }
+}
+
+/// Whether retry delays are drawn at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// The delay as computed.
+    #[default]
+    None,
+    /// Uniform between zero and the delay.
+    Full,
+}
+
+/// A value a run may be given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Param {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ParamType,
+    /// Used when the run gives none; without it the run must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+    /// The only values allowed.
+    #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<serde_json::Value>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+/// Types of parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamType {
+    /// Text.
+    String,
+    /// A whole number, 64 bits.
+    Int,
+    /// A number.
+    Number,
+    /// true or false.
+    Bool,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            max: 0,
+            delay: Millis(10_000),
+            backoff: 2.0,
+            max_delay: Millis(3_600_000),
+            jitter: Jitter::None,
+            on: None,
+            not_on: None,
+        }
+    }
+}
+
+impl Retries {
+    /// The delay before try number `failures` + 1, given `random` in [0, 1).
+    pub fn delay_after(&self, failures: u32, random: f64) -> Millis {
+        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
+        let full = self.delay.0 as f64 * self.backoff.max(1.0).powi(exponent);
+        let capped = full.min(self.max_delay.0 as f64);
+        Millis(match self.jitter {
+            Jitter::None => capped,
+            Jitter::Full => capped * random,
+        } as u64)
+    }
+
+    /// Whether this failure may be followed by another attempt, the budget apart.
+    pub fn covers(&self, reason: Reason, exit_code: Option<i32>) -> bool {
+        reason.is_retryable()
+            && self.on.as_ref().is_none_or(|set| set.matches(reason, exit_code))
+            && !self.not_on.as_ref().is_some_and(|set| set.matches(reason, exit_code))
+    }
+}
+
+impl Task {
+    /// A task that does nothing and waits for nothing.
+    pub fn noop() -> Self {
+        Self {
+            description: String::new(),
+            depends_on: Vec::new(),
+            action: Action::Noop,
+            retries: Retries::default(),
+            timeout: None,
+            queue_timeout: None,
+            grace: Millis(10_000),
+            max_lost: limits::DEFAULT_MAX_LOST,
+            queue: QueueName::parse(Self::DEFAULT_QUEUE).unwrap_or_else(|_| unreachable!("a constant name")),
+            labels: BTreeMap::new(),
+            priority: 0,
+            env: BTreeMap::new(),
+            workdir: String::new(),
+        }
+    }
+    /// Every text of this task that is a template.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        let argv = match &self.action {
+            Action::Run(argv) => argv.as_slice(),
+            Action::Noop | Action::Shell(_) => &[],
+        };
+        argv.iter().chain(self.env.values()).chain(std::iter::once(&self.workdir)).map(String::as_str)
+    }
+    /// Whether a template of this task may read outputs of `upstream`: it names it, or indexes `outputs` by other means.
+    pub fn may_read_outputs_of(&self, upstream: &TaskId) -> bool {
+        self.templates().any(|text| text.contains("outputs") && (text.contains(upstream.as_str()) || text.contains("outputs[")))
+    }
+    /// The queue of tasks that name none.
+    pub const DEFAULT_QUEUE: &'static str = "default";
+}
+
+impl Pipeline {
+    /// The bytes a blob holds.
+    pub fn to_blob(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|e| unreachable!("a pipeline is always JSON: {e}"))
+    }
+    /// Reads a blob back.
+    pub fn from_blob(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+    /// The digest of its blob.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_blob())
+    }
+
+    /// Checks what a run is given against `params`, fills in defaults, and returns all that is wrong otherwise.
+    pub fn bind_params(
+        &self,
+        given: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, Vec<String>> {
+        let mut errors = Vec::new();
+        for name in given.keys().filter(|name| !self.params.contains_key(*name)) {
+            let known: Vec<_> = self.params.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+            errors.push(format!("pipeline {} has no parameter {name:?}; its parameters: {known}", self.name));
+        }
+        let mut bound = serde_json::Map::new();
+        for (name, param) in &self.params {
+            match given.get(name).or(param.default.as_ref()) {
+                None => errors.push(format!("parameter {name:?} ({}) is required and was not given", param.kind.as_str())),
+                Some(value) => {
+                    // A command line gives text: it is read as the parameter's type.
+                    let read = value.as_str().filter(|_| param.kind != ParamType::String).and_then(|text| param.kind.read(text));
+                    let value = read.unwrap_or_else(|| value.clone());
+                    match param.check(&value) {
+                        Ok(()) => {
+                            bound.insert(name.clone(), value);
+                        }
+                        Err(why) => errors.push(format!("parameter {name:?}: {why}")),
+                    }
+                }
+            }
+        }
+        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+    }
+}
+
+impl ParamType {
+    /// The word in the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Number => "number",
+            Self::Bool => "bool",
+        }
+    }
+    /// Reads a value as a command line gives it.
+    pub fn read(self, text: &str) -> Option<serde_json::Value> {
+        match self {
+            Self::String => Some(text.into()),
+            Self::Int => text.parse::<i64>().ok().map(Into::into),
+            // As documents are read: a whole number stays one, and is rendered without a point.
+            Self::Number => match text.parse::<i64>() {
+                Ok(n) => Some(n.into()),
+                Err(_) => text.parse::<f64>().ok().filter(|f| f.is_finite()).map(Into::into),
+            },
+            Self::Bool => text.parse::<bool>().ok().map(Into::into),
+        }
+    }
+}
+
+impl Param {
+    /// Whether `value` is of the type and among the values allowed; else what is wrong.
+    pub fn check(&self, value: &serde_json::Value) -> Result<(), String> {
+        let fits = match self.kind {
+            ParamType::String => value.is_string(),
+            ParamType::Int => value.is_i64() || value.is_u64(),
+            ParamType::Number => value.is_number(),
+            ParamType::Bool => value.is_boolean(),
+        };
+        if !fits {
+            return Err(format!("{value} is not a {}", self.kind.as_str()));
+        }
+        if !self.values.is_empty() && !self.values.contains(value) {
+            let allowed: Vec<_> = self.values.iter().map(ToString::to_string).collect();
+            return Err(format!("{value} is not among {}", allowed.join(", ")));
+        }
+        Ok(())
+    }
+}

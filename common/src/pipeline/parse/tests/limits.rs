@@ -1,0 +1,83 @@
+//! Documents that are large, or meant to do harm.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::{bad, good, refused};
+use crate::limits;
+
+#[test]
+fn bombs_are_refused_in_milliseconds() {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for i in 1..30 {
+        let before = vec![format!("*a{}", i - 1); 9].join(", ");
+        writeln!(laughs, "a{i}: &a{i} [{before}]").unwrap();
+    }
+    let long = "z".repeat(1_000_000);
+    let copies = format!("a: &a \"{long}\"\nb: [{}]\n", vec!["*a"; 100_000].join(", "));
+    let start = Instant::now();
+    refused(&laughs, "5:10", "the aliases up to here stand for more than", "fewer aliases");
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+    let start = Instant::now();
+    assert!(bad(&copies)[0].message.contains("the aliases up to here"));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let text = "x".repeat(limits::MAX_DOCUMENT_BYTES + 1);
+    refused(&text, "1:1", "the document has 33554433 bytes", "split");
+}
+
+#[test]
+fn a_hundred_thousand_levels_do_not_overflow_the_stack() {
+    let n = 100_000;
+    let texts = [
+        "[".repeat(n),
+        "{a: ".repeat(n),
+        "{".repeat(n),
+        "- ".repeat(n),
+        "? ".repeat(n),
+        (0..2_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect(),
+        format!("{}{}", "[".repeat(n), "]".repeat(n)),
+        format!("pipeline: p\ntasks: {}{}", "{a: ".repeat(20), "}".repeat(20)),
+        format!("a: &a {}x{}\nb: [[[*a]]]\n", "[".repeat(14), "]".repeat(14)),
+    ];
+    for text in texts {
+        let list = bad(&text);
+        assert!(list.iter().any(|d| d.message.contains("nested more than 16 deep")), "{:.40}: {list:?}", text);
+    }
+}
+
+#[test]
+fn defaults_that_would_be_copied_too_often_are_refused() {
+    let tasks: String = (0..1_000).map(|i| format!("  t{i}: {{noop: true}}\n")).collect();
+    let text = format!("pipeline: p\nenv: {{BIG: \"{}\"}}\ntasks:\n{tasks}", "x".repeat(200_000));
+    refused(&text, "4:3", "bytes of env and labels from defaults", "split");
+}
+
+#[test]
+fn of_very_many_errors_the_first_thousand_are_kept() {
+    let tasks: String = (0..20_000).map(|i| format!("  t{i}: {{noop: true, depends_on: [u{i}, v{i}]}}\n")).collect();
+    let start = Instant::now();
+    let list = bad(&format!("pipeline: p\ntasks:\n{tasks}"));
+    assert_eq!(list.len(), 1_001);
+    assert_eq!(list[1_000].message, "and 39000 more are not shown");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_hundred_thousand_tasks_are_read_in_reasonable_time() {
+    let mut text =
+        "pipeline: p\nparams: {region: {type: string}}\ndefaults: {retries: 2, timeout: 5m, env: {A: b}}\ntasks:\n".to_owned();
+    for i in 0..limits::MAX_TASKS_PER_PIPELINE {
+        let upstreams: Vec<_> = (1..=10).filter_map(|d| i.checked_sub(d)).map(|u| format!("t{u}")).collect();
+        writeln!(
+            text,
+            "  t{i}:\n    depends_on: [{}]\n    run: [python3, x.py, \"{{{{ params.region }}}}\", \"{i}\"]",
+            upstreams.join(", ")
+        )
+        .unwrap();
+    }
+    let start = Instant::now();
+    let document = good(&text);
+    println!("{} tasks, {} edges, {} bytes: {:?}", document.tasks.len(), document.edges.len(), text.len(), start.elapsed());
+    assert_eq!((document.pipeline.tasks.len(), document.edges.len()), (100_000, 999_945));
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}

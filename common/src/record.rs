@@ -1,0 +1,220 @@
+//! Records: how runs, tasks and attempts look from outside. One shape serves replies, history and checkpoints.
+
+use std::sync::Arc;
+
+use crate::metrics::{Metrics, Outputs};
+use crate::{Fence, Interval, Millis, PipelineName, Reason, RunId, RunNo, SessionId, State, TaskId, Timestamp, WorkerName};
+
+/// What started a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// The kind, such as `manual`.
+    pub kind: TriggerKind,
+    /// Who or what: a person as the client claims, a trigger's name. Unverified until there are identities.
+    pub by: Arc<str>,
+}
+
+/// The kinds of trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TriggerKind {
+    /// A person or a program asked for it.
+    #[default]
+    Manual,
+}
+
+impl TriggerKind {
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+        }
+    }
+}
+
+/// How an attempt ended, as the worker reports it or the leader decides it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// SUCCESS, FAILED, SKIPPED or CANCELLED.
+    pub state: State,
+    /// Why, unless SUCCESS.
+    pub reason: Option<Reason>,
+    /// For the person who must act; at most [`crate::limits::MAX_DETAIL_BYTES`].
+    pub detail: Arc<str>,
+    /// The program's exit code, if it had one.
+    pub exit_code: Option<i32>,
+    /// When the program started on the worker; 0 if it did not.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// The task's numbers.
+    pub metrics: Metrics,
+    /// The task's outputs.
+    pub outputs: Outputs,
+    /// Its worker's process died: counted against poison.
+    pub worker_died: bool,
+}
+
+/// One try of a task by one worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptRecord {
+    /// 1, 2, 3… over all generations.
+    pub number: u32,
+    /// The number of its lease.
+    pub fence: Fence,
+    /// Who held it.
+    pub worker: WorkerName,
+    /// In which life of that worker.
+    pub session: SessionId,
+    /// RUNNING, SUCCESS, FAILED, SKIPPED or CANCELLED.
+    pub state: State,
+    /// Why, unless RUNNING or SUCCESS.
+    pub reason: Option<Reason>,
+    /// For the person who must act.
+    pub detail: Arc<str>,
+    /// When the lease was decided.
+    pub leased_at: Timestamp,
+    /// When the program started; the lease's time while it runs.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The program's exit code, if it had one.
+    pub exit_code: Option<i32>,
+    /// The attempt's numbers.
+    pub metrics: Metrics,
+}
+
+/// A task of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRecord {
+    /// Its index in the plan.
+    pub index: u32,
+    /// Its name.
+    pub id: TaskId,
+    /// Where it stands.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// RETRY: not before this.
+    pub not_before: Option<Timestamp>,
+    /// Failures spent of `retries` in this generation.
+    pub failures: u32,
+    /// Attempts lost in this generation.
+    pub lost: u32,
+    /// Lost attempts whose worker process died, in this generation.
+    pub deaths: u32,
+    /// Every attempt, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Of the newest SUCCESS.
+    pub outputs: Outputs,
+}
+
+/// A run without its tasks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// Its number within the cluster.
+    pub no: RunNo,
+    /// The id users know.
+    pub id: RunId,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// The pipeline's version.
+    pub version: u32,
+    /// 1, and one more with each rerun.
+    pub generation: u32,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The time it covers.
+    pub interval: Option<Interval>,
+    /// A JSON object.
+    pub params: Arc<str>,
+    /// PENDING, RUNNING, SUCCESS, FAILED, CANCELLED or SKIPPED.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// A cancel was asked for, with this reason.
+    pub cancel: Option<Reason>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When it first left PENDING.
+    pub started_at: Option<Timestamp>,
+    /// When its present generation ended.
+    pub ended_at: Option<Timestamp>,
+    /// When its present generation started; the run timeout counts from here.
+    pub generation_at: Timestamp,
+    /// Longest time from a generation's start to its end.
+    pub run_timeout: Option<Millis>,
+    /// Of what was asked for at submit.
+    pub request_digest: u64,
+    /// How many tasks it has.
+    pub tasks: u32,
+    /// How many are in each state, in the order of [`State::ALL`].
+    pub counts: [u32; 7],
+    /// Set aside for this broken invariant; nothing of it is decided any more.
+    pub quarantined: Option<Arc<str>>,
+}
+
+/// One change of a task or run, as `watch` shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The task; `None` for the run itself.
+    pub task: Option<TaskId>,
+    /// The state reached.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// For the person who must act.
+    pub detail: Arc<str>,
+    /// Number of the attempt concerned, 0 if none.
+    pub attempt: u32,
+    /// The worker concerned.
+    pub worker: Option<WorkerName>,
+    /// Running time, at an attempt's end.
+    pub duration: Option<Millis>,
+    /// The attempt's numbers, at its end.
+    pub metrics: Metrics,
+}
+
+/// Everything a checkpoint holds besides runs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClusterRecord {
+    /// The term.
+    pub epoch: crate::Epoch,
+    /// Its leader.
+    pub leader: Option<crate::NodeName>,
+    /// The number of the newest run.
+    pub last_run: RunNo,
+    /// The newest lease's fence.
+    pub last_fence: Fence,
+    /// Every pipeline.
+    pub pipelines: Vec<PipelineRecord>,
+    /// Drained workers.
+    pub drained: Vec<WorkerName>,
+    /// Kept answers.
+    pub answers: Vec<AnswerRecord>,
+    /// Runs archived a short while ago.
+    pub archived: Vec<(RunId, Timestamp)>,
+}
+
+/// A pipeline and its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineRecord {
+    /// Its name.
+    pub name: PipelineName,
+    /// (number, digest of the definition, registered at), oldest first.
+    pub versions: Vec<(u32, crate::Digest, Timestamp)>,
+}
+
+/// A kept answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerRecord {
+    /// To this request.
+    pub request: crate::RequestId,
+    /// Digest of the question.
+    pub digest: u64,
+    /// The answer.
+    pub answer: Arc<str>,
+    /// When.
+    pub at: Timestamp,
+}

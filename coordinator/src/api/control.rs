@@ -1,0 +1,281 @@
+//! The Control service: one method a verb; runs and logs are in files of their own.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use penstock_common::limits::{MAX_DOCUMENT_BYTES, MINTED_RUN_ID_WINDOW_MS};
+use penstock_common::record::TriggerKind;
+use penstock_common::{Digest, NodeName, PipelineName, RunId, TaskId};
+use penstock_proto::v1;
+use penstock_scheduler::input::Submit;
+use penstock_scheduler::{Answer, Input, Plan};
+use penstock_store::{Store, election};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::archive::History;
+use crate::clock::Clock;
+use crate::handle::{AsOf, Handle, Refusal, Role};
+use crate::node::leader_of;
+
+/// What the service needs.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) handle: Handle,
+    pub(crate) history: History,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) node: NodeName,
+    pub(crate) address: String,
+    pub(crate) logs: std::path::PathBuf,
+}
+
+pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+pub(super) fn as_of(as_of: AsOf) -> Option<v1::AsOf> {
+    Some(v1::AsOf { seq: as_of.seq.0, age_ms: as_of.age_ms })
+}
+
+fn unexpected(answer: &Answer) -> Status {
+    Status::internal(format!("the scheduler answered {answer:?}, which is no answer to this"))
+}
+
+/// 64 bits of what was asked for: tells a repeated call from another under the same id.
+fn digest_of(parts: &[&str]) -> u64 {
+    let digest = Digest::of(parts.join("\0").as_bytes());
+    u64::from_le_bytes(digest.0[..8].try_into().unwrap_or_default())
+}
+
+impl Control {
+    /// The time in a ULID, if the id is one.
+    fn minted_at(id: &RunId) -> Option<i64> {
+        let ulid = ulid::Ulid::from_string(id.as_str()).ok()?;
+        i64::try_from(ulid.timestamp_ms()).ok()
+    }
+
+    /// An archived run under this id: the same submit is answered with it, another is refused.
+    async fn submitted_before(&self, id: &RunId, digest: u64) -> Result<Option<v1::SubmitResponse>, Status> {
+        let Some(place) = self.history.find(id).await.map_err(|e| status::store(&e))? else { return Ok(None) };
+        if place.request_digest == digest {
+            return Ok(Some(v1::SubmitResponse { run_id: id.to_string(), version: place.version, created: false, seq: 0 }));
+        }
+        Err(Refusal::from(penstock_scheduler::Rejection::RunExists(id.clone())).into())
+    }
+}
+
+#[tonic::async_trait]
+impl v1::control_server::Control for Control {
+    async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
+        let v1::RegisterRequest { document, file } = request.into_inner();
+        if document.len() > MAX_DOCUMENT_BYTES {
+            return Err(Status::invalid_argument(format!("the document has {} bytes, {MAX_DOCUMENT_BYTES} is the limit", document.len())));
+        }
+        let file = if file.is_empty() { "document".to_owned() } else { file };
+        let (plan, warnings) = Plan::load(&file, &document).map_err(|all| Status::invalid_argument(all.to_string()))?;
+        let (digest, blob) = (plan.digest, plan.pipeline.to_blob().into());
+        let pipeline = plan.pipeline.name.to_string();
+        let (answer, _) = self.handle.register(Input::Register { plan: Arc::new(plan) }, digest, blob).await?;
+        let Answer::Version { version, created } = answer else { return Err(unexpected(&answer)) };
+        let warnings = penstock_common::pipeline::Diagnostics { file, list: warnings };
+        let warnings = if warnings.list.is_empty() { Vec::new() } else { vec![warnings.to_string()] };
+        Ok(Response::new(v1::RegisterResponse { pipeline, version, created, warnings }))
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let v1::SubmitRequest { run_id, pipeline, version, params, interval, by } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let params = if params.is_empty() { "{}".to_owned() } else { params };
+        let given = serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
+        let interval = interval.map(TryInto::try_into).transpose().map_err(|e| status::malformed(&e))?;
+        let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}")]);
+        let known = {
+            let run = run.clone();
+            self.handle.read(move |scheduler, _| scheduler.run(&run).is_some()).await?
+        };
+        if !known {
+            if let Some(answer) = self.submitted_before(&run, digest).await? {
+                return Ok(Response::new(answer));
+            }
+            let window = i64::try_from(MINTED_RUN_ID_WINDOW_MS).unwrap_or(i64::MAX);
+            if Self::minted_at(&run).is_some_and(|at| at < self.clock.wall().0 - window) {
+                return Err(Status::failed_precondition(format!("run id {run} was minted more than 7 days ago and is not known: mint a new one")));
+            }
+        }
+        let submit = Submit {
+            run,
+            pipeline,
+            version: (version != 0).then_some(version),
+            params: given,
+            interval,
+            trigger: TriggerKind::Manual,
+            by: by.into(),
+            digest,
+        };
+        let (answer, seq) = self.handle.submit(Input::Submit(Box::new(submit))).await?;
+        let Answer::Run { run, created, version } = answer else { return Err(unexpected(&answer)) };
+        Ok(Response::new(v1::SubmitResponse { run_id: run.to_string(), version, created, seq: seq.0 }))
+    }
+
+    async fn get_run(&self, request: Request<v1::GetRunRequest>) -> Result<Response<v1::GetRunResponse>, Status> {
+        self.read_run(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_runs(&self, request: Request<v1::ListRunsRequest>) -> Result<Response<v1::ListRunsResponse>, Status> {
+        self.read_runs(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_pipelines(&self, _: Request<v1::ListPipelinesRequest>) -> Result<Response<v1::ListPipelinesResponse>, Status> {
+        let response = self.handle.read(|scheduler, seen| {
+            let pipelines = scheduler.pipelines().into_iter().filter_map(|p| {
+                let (version, _, at) = *p.versions.last()?;
+                let (_, plan) = scheduler.plan(&p.name, Some(version))?;
+                Some(v1::Pipeline {
+                    name: p.name.to_string(),
+                    version,
+                    registered_at_ms: at.0,
+                    description: plan.pipeline.description.clone(),
+                    tasks: u32::try_from(plan.len()).unwrap_or(u32::MAX),
+                })
+            });
+            v1::ListPipelinesResponse { as_of: as_of(seen), pipelines: pipelines.collect() }
+        });
+        Ok(Response::new(response.await?))
+    }
+
+    type WatchRunStream = Streamed<v1::WatchRunResponse>;
+
+    async fn watch_run(&self, request: Request<v1::WatchRunRequest>) -> Result<Response<Self::WatchRunStream>, Status> {
+        self.watch(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Result<Response<v1::CancelRunResponse>, Status> {
+        let v1::CancelRunRequest { run_id, by, note } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let input = Input::Cancel { run: run.clone(), by: by.into(), note: note.into() };
+        match self.handle.command(input).await {
+            Ok((Answer::Cancelled(state), seq)) => Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(state).into(), seq: seq.0 })),
+            Ok((other, _)) => Err(unexpected(&other)),
+            // An archived run has ended: cancelling it changes nothing.
+            Err(refusal) => match self.archived(&run).await? {
+                Some(record) => Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(record.state).into(), seq: 0 })),
+                None => Err(refusal.into()),
+            },
+        }
+    }
+
+    async fn rerun_run(&self, request: Request<v1::RerunRunRequest>) -> Result<Response<v1::RerunRunResponse>, Status> {
+        let v1::RerunRunRequest { run_id, request_id, by, note } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let id = penstock_common::RequestId::parse(&request_id).map_err(|e| status::invalid(&e))?;
+        let input = Input::Rerun { run: run.clone(), request: id, by: by.into(), note: note.into() };
+        let outcome = self.handle.command(input).await;
+        if let Err(Refusal::Rejected(penstock_scheduler::Rejection::UnknownRun(_))) = &outcome
+            && let Some(record) = self.archived(&run).await?
+        {
+            let state = record.state;
+            return Err(Status::failed_precondition(format!("run {run} has ended {state} and was archived: submit a new run of {}", record.pipeline)));
+        }
+        match outcome? {
+            (Answer::Generation(generation), seq) => Ok(Response::new(v1::RerunRunResponse { generation, seq: seq.0 })),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    type ReadLogsStream = Streamed<v1::ReadLogsResponse>;
+
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Result<Response<Self::ReadLogsStream>, Status> {
+        self.logs(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let v1::ExplainRequest { run_id, task } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let task = if task.is_empty() { None } else { Some(TaskId::parse(&task).map_err(|e| status::invalid(&e))?) };
+        self.leader_only()?;
+        let (id, of) = (run.clone(), task.clone());
+        let found = self.handle.read(move |scheduler, seen| scheduler.explain(&id, of.as_ref()).map(|chain| (chain, seen))).await?;
+        if let Some((chain, seen)) = found {
+            let chain = chain.iter().map(|why| v1::Why { kind: why.kind().to_owned(), text: why.to_string() }).collect();
+            return Ok(Response::new(v1::ExplainResponse { as_of: as_of(seen), chain }));
+        }
+        let Some(record) = self.archived(&run).await? else {
+            return Err(Status::not_found(format!("there is no run {run}, or it has no task {}", task.map_or(String::new(), |t| t.to_string()))));
+        };
+        let reason = record.reason.map_or(String::new(), |r| format!("({r})"));
+        let why = v1::Why { kind: "ended".to_owned(), text: format!("it has ended: {}{reason}", record.state) };
+        Ok(Response::new(v1::ExplainResponse { as_of: None, chain: vec![why] }))
+    }
+
+    async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        self.leader_only()?;
+        let response = self.handle.read(|scheduler, seen| {
+            let info = |w: penstock_scheduler::WorkerView| v1::WorkerInfo {
+                name: w.worker.to_string(),
+                session: w.session.map_or(String::new(), |s| s.to_string()),
+                slots: w.slots,
+                used: w.used,
+                queues: w.queues.iter().map(ToString::to_string).collect(),
+                labels: w.labels.into_iter().collect(),
+                drained: w.drained,
+                closed: w.closed,
+                attempts: w
+                    .attempts
+                    .into_iter()
+                    .map(|(run, task, attempt)| v1::HeldAttempt { run_id: run.to_string(), task: task.to_string(), attempt })
+                    .collect(),
+            };
+            v1::ListWorkersResponse { as_of: as_of(seen), workers: scheduler.workers().into_iter().map(info).collect() }
+        });
+        Ok(Response::new(response.await?))
+    }
+
+    async fn drain_worker(&self, request: Request<v1::DrainWorkerRequest>) -> Result<Response<v1::DrainWorkerResponse>, Status> {
+        let v1::DrainWorkerRequest { worker, undo, by } = request.into_inner();
+        let worker = worker.parse().map_err(|e| status::invalid(&e))?;
+        let (_, seq) = self.handle.command(Input::Drain { worker, drained: !undo, by: by.into() }).await?;
+        Ok(Response::new(v1::DrainWorkerResponse { seq: seq.0 }))
+    }
+
+    async fn get_cluster(&self, _: Request<v1::GetClusterRequest>) -> Result<Response<v1::GetClusterResponse>, Status> {
+        let candidates = election::candidates(&*self.store, &self.history.keys).await.map_err(|e| status::store(&e))?;
+        let leader = candidates.first().and_then(leader_of);
+        let space = self.store.space().await.unwrap_or_default();
+        let (seq, epoch, live_runs, leases) =
+            self.handle.read(|s, seen| (seen.seq.0, s.state().leader().0, s.live().0, s.leases())).await?;
+        let leading = matches!(&*self.handle.role.borrow(), Role::Leader(_));
+        let trouble = self.handle.trouble.borrow().clone().unwrap_or_default();
+        let checkpoint_seq = self.handle.checkpoint.borrow().0;
+        Ok(Response::new(v1::GetClusterResponse {
+            node: self.node.to_string(),
+            leading,
+            leader_name: leader.as_ref().map_or(String::new(), |l| l.node.to_string()),
+            leader_address: leader.map_or(String::new(), |l| l.address),
+            epoch: Some(epoch.into()),
+            seq,
+            checkpoint_seq,
+            store: self.store.describe(),
+            store_file_bytes: space.file,
+            store_used_bytes: space.used,
+            store_quota_bytes: space.quota,
+            trouble,
+            live_runs: u32::try_from(live_runs).unwrap_or(u32::MAX),
+            leases: u32::try_from(leases).unwrap_or(u32::MAX),
+        }))
+    }
+}
+
+impl Control {
+    /// Only the leader knows who is attached.
+    fn leader_only(&self) -> Result<(), Status> {
+        match &*self.handle.role.borrow() {
+            Role::Leader(_) => Ok(()),
+            Role::Follower(leader) => {
+                let leader = leader.clone().filter(|l| l.address != self.address);
+                Err(Refusal::NotLeader(leader).into())
+            }
+            Role::Starting => Err(Refusal::NotLeader(None).into()),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading an attempt's log from the log store. The path is built from parsed ids, so no request can name another file.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use penstock_common::{RunId, State, TaskId, paths};
+use penstock_proto::v1;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::control::{Control, Streamed};
+use super::status;
+
+const CHUNK: usize = 64 * 1024;
+
+impl Control {
+    /// The newest attempt of a task (0: none yet), and whether the task has ended.
+    async fn newest_attempt(&self, run: &RunId, task: &TaskId) -> Result<(u32, bool), Status> {
+        let (id, name) = (run.clone(), task.clone());
+        let live = self
+            .handle
+            .read(move |scheduler, _| {
+                let record = scheduler.run(&id)?;
+                let (_, plan) = scheduler.plan(&record.pipeline, Some(record.version))?;
+                let index = plan.find(&name);
+                Some(index.and_then(|index| scheduler.tasks(&id, index, 1).pop()))
+            })
+            .await?;
+        let record = match live {
+            Some(task) => task,
+            None => {
+                let record = self.archived(run).await?.ok_or_else(|| Status::not_found(format!("there is no run {run}")))?;
+                let mut from = 0;
+                loop {
+                    let tasks = self.history.tasks(record.no, from, 1_000).await.map_err(|e| status::store(&e))?;
+                    let found = tasks.iter().find(|t| t.id == *task).cloned();
+                    match (found, tasks.last()) {
+                        (None, Some(last)) => from = last.index + 1,
+                        (found, _) => break found,
+                    }
+                }
+            }
+        };
+        let record = record.ok_or_else(|| Status::not_found(format!("run {run} has no task {task}")))?;
+        let ended = record.state.is_terminal() && !record.attempts.iter().any(|a| a.state == State::Running);
+        Ok((record.attempts.last().map_or(0, |a| a.number), ended))
+    }
+
+    pub(super) async fn logs(&self, request: v1::ReadLogsRequest) -> Result<Streamed<v1::ReadLogsResponse>, Status> {
+        let run = RunId::parse(&request.run_id).map_err(|e| status::invalid(&e))?;
+        let task = TaskId::parse(&request.task).map_err(|e| status::invalid(&e))?;
+        let (newest, ended) = self.newest_attempt(&run, &task).await?;
+        if newest == 0 && (ended || !request.follow) {
+            return Err(Status::not_found(format!("task {task} of run {run} has not started: it has no log yet")));
+        }
+        let (sender, receiver) = mpsc::channel(8);
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = this.send_logs(&request, &run, &task, &sender).await {
+                drop(sender.send(Err(status)).await);
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    async fn send_logs(
+        &self,
+        request: &v1::ReadLogsRequest,
+        run: &RunId,
+        task: &TaskId,
+        sender: &mpsc::Sender<Result<v1::ReadLogsResponse, Status>>,
+    ) -> Result<(), Status> {
+        let mut offset = request.offset;
+        let mut attempt = request.attempt;
+        loop {
+            let (newest, ended) = self.newest_attempt(run, task).await?;
+            if attempt == 0 {
+                attempt = newest;
+            }
+            // Asked before the file is read: what was written before the end is read below.
+            let over = ended || newest > attempt;
+            if attempt > 0 {
+                let path = self.logs.join(paths::attempt_log(run, task, attempt));
+                loop {
+                    let data = read_at(&path, offset).map_err(|e| Status::internal(format!("the log {} cannot be read: {e}", path.display())))?;
+                    if data.is_empty() {
+                        break;
+                    }
+                    offset += data.len() as u64;
+                    if sender.send(Ok(v1::ReadLogsResponse { attempt, data: data.into(), offset })).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            if over && request.attempt == 0 && newest > attempt {
+                (attempt, offset) = (attempt + 1, 0);
+                continue;
+            }
+            if over || !request.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+/// Some bytes from an offset on; none where there is no file yet.
+fn read_at(path: &std::path::Path, offset: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    file.seek(SeekFrom::Start(offset))?;
+    let mut data = Vec::with_capacity(CHUNK);
+    file.take(CHUNK as u64).read_to_end(&mut data)?;
+    Ok(data)
+}

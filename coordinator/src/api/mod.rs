@@ -1,0 +1,7 @@
+//! The services: messages in, typed inputs to the node's loop, messages out. No decisions here.
+
+pub(crate) mod control;
+mod logs;
+mod runs;
+pub(crate) mod status;
+pub(crate) mod worker;

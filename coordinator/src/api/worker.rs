@@ -1,0 +1,182 @@
+//! The Worker service: one stream a worker. Heartbeats are answered here, beside the loop; the rest becomes inputs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use penstock_common::limits::WORKER_SESSION_MS;
+use penstock_common::record::Ended;
+use penstock_common::{Epoch, Fence, SessionId};
+use penstock_proto::v1::{self, from_worker, to_worker};
+use penstock_scheduler::input::Hello;
+use penstock_scheduler::{Announced, Input};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::handle::{Handle, Reported, Role};
+use crate::takeover::closed_by_kernel;
+
+/// What the service needs.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    pub(crate) handle: Handle,
+    pub(crate) streams: Arc<AtomicU64>,
+    pub(crate) address: String,
+}
+
+/// A worker that comes while nobody leads waits so long before it is told to look elsewhere.
+const WAIT_FOR_LEADER: Duration = Duration::from_secs(2);
+/// The first message must come within this time.
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+
+#[tonic::async_trait]
+impl v1::worker_server::Worker for Workers {
+    type AttachStream = ReceiverStream<Result<v1::ToWorker, Status>>;
+
+    async fn attach(&self, request: Request<Streaming<v1::FromWorker>>) -> Result<Response<Self::AttachStream>, Status> {
+        let incoming = request.into_inner();
+        let (sender, receiver) = mpsc::channel(1_024);
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Err(status) = this.serve(incoming, &sender).await {
+                drop(sender.send(Err(status)).await);
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+impl Workers {
+    async fn serve(&self, mut incoming: Streaming<v1::FromWorker>, sender: &mpsc::Sender<Result<v1::ToWorker, Status>>) -> Result<(), Status> {
+        let first = tokio::time::timeout(HELLO_WITHIN, incoming.message()).await.map_err(|_| Status::deadline_exceeded("no Hello came in 5 s"))??;
+        let Some(from_worker::Kind::Hello(hello)) = first.and_then(|m| m.kind) else {
+            return Err(Status::invalid_argument("the first message must be Hello"));
+        };
+        let mut role = self.handle.role.clone();
+        let epoch = match self.wait_for_leader(&mut role).await {
+            Ok(epoch) => epoch,
+            Err(leader) => {
+                let redirect = v1::Redirect { leader, why: "this coordinator does not lead".to_owned() };
+                let message = v1::ToWorker { epoch: None, seq: 0, kind: Some(to_worker::Kind::Redirect(redirect)) };
+                drop(sender.send(Ok(message)).await);
+                return Ok(());
+            }
+        };
+        let seen = hello.epoch.unwrap_or_default();
+        if Epoch::from(seen) > epoch {
+            return Err(Status::failed_precondition(format!(
+                "this worker has seen term {}, and the store says {epoch}: the store was set back, or this is another cluster",
+                Epoch::from(seen)
+            )));
+        }
+        let hello = read_hello(hello)?;
+        let stream = self.streams.fetch_add(1, Ordering::Relaxed);
+        let (session, worker) = (hello.session.clone(), hello.worker.clone());
+        // Former lives of this worker go first; then the stream is open, so that what the Hello yields reaches it.
+        for lost in self.handle.sessions.open(session.clone(), worker.clone(), stream, sender.clone()) {
+            let gone = Input::Gone { session: lost.session, died: lost.died, detail: lost.detail };
+            self.handle.command(gone).await?;
+        }
+        let welcome = to_worker::Kind::Welcome(v1::Welcome { session_ms: WORKER_SESSION_MS });
+        drop(sender.send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(welcome) })).await);
+        if let Err(refusal) = self.handle.command(Input::Hello(Box::new(hello))).await {
+            self.handle.sessions.forget(&session);
+            return Err(refusal.into());
+        }
+        tracing::info!(%worker, %session, "worker attached");
+        let by_kernel = self.listen(&session, epoch, incoming, sender, role).await?;
+        self.handle.sessions.closed(&session, stream, by_kernel);
+        tracing::info!(%worker, %session, by_kernel, "worker stream ended");
+        Ok(())
+    }
+
+    /// The epoch, once this node leads; else where the leader is.
+    async fn wait_for_leader(&self, role: &mut watch::Receiver<Role>) -> Result<Epoch, String> {
+        let deadline = Instant::now() + WAIT_FOR_LEADER;
+        loop {
+            let elsewhere = match &*role.borrow_and_update() {
+                Role::Leader(epoch) => return Ok(*epoch),
+                Role::Follower(Some(leader)) if leader.address != self.address => Some(leader.address.clone()),
+                Role::Follower(_) | Role::Starting => None,
+            };
+            let patience = if elsewhere.is_some() { Duration::from_millis(100) } else { deadline.saturating_duration_since(Instant::now()) };
+            match tokio::time::timeout(patience, role.changed()).await {
+                Ok(Ok(())) => {}
+                _ => return Err(elsewhere.unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Reads the stream until it ends; tells whether the peer's kernel closed it.
+    async fn listen(
+        &self,
+        session: &SessionId,
+        epoch: Epoch,
+        mut incoming: Streaming<v1::FromWorker>,
+        sender: &mpsc::Sender<Result<v1::ToWorker, Status>>,
+        mut role: watch::Receiver<Role>,
+    ) -> Result<bool, Status> {
+        let mut waiting: Vec<(Fence, Ended)> = Vec::new();
+        loop {
+            tokio::select! {
+                changed = role.changed() => {
+                    if changed.is_err() || *role.borrow() != Role::Leader(epoch) {
+                        return Ok(false);
+                    }
+                }
+                permit = self.handle.report_permit(), if !waiting.is_empty() => {
+                    permit?.send(Reported { session: session.clone(), reports: std::mem::take(&mut waiting) });
+                }
+                message = incoming.message(), if waiting.len() < 20_000 => {
+                    let message = match message {
+                        Ok(Some(message)) => message,
+                        Ok(None) => return Ok(false),
+                        Err(status) => return Ok(closed_by_kernel(&status)),
+                    };
+                    self.handle.sessions.heard(session);
+                    match message.kind {
+                        Some(from_worker::Kind::Heartbeat(beat)) => {
+                            let kind = to_worker::Kind::Heartbeat(v1::HeartbeatAck { number: beat.number });
+                            drop(sender.try_send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(kind) })));
+                        }
+                        Some(from_worker::Kind::Reports(reports)) => {
+                            for report in reports.reports {
+                                let ended = report.ended.ok_or_else(|| Status::invalid_argument("a report says how the attempt ended"))?;
+                                let ended = Ended::try_from(ended).map_err(|e| super::status::malformed(&e))?;
+                                waiting.push((Fence(report.fence), ended));
+                            }
+                        }
+                        Some(from_worker::Kind::Leaving(_)) => drop(self.handle.command(Input::Leaving { session: session.clone() }).await),
+                        Some(from_worker::Kind::Goodbye(_)) => {
+                            self.handle.sessions.forget(session);
+                            let gone = Input::Gone { session: session.clone(), died: false, detail: "the worker said Goodbye".into() };
+                            drop(self.handle.command(gone).await);
+                            return Ok(false);
+                        }
+                        Some(from_worker::Kind::Hello(_)) | None => return Err(Status::invalid_argument("Hello is said once, first")),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn read_hello(hello: v1::Hello) -> Result<Hello, Status> {
+    let invalid = |e: penstock_common::ids::InvalidId| super::status::invalid(&e);
+    let labels: BTreeMap<String, String> = hello.labels;
+    Ok(Hello {
+        session: hello.session.parse().map_err(invalid)?,
+        worker: hello.worker.parse().map_err(invalid)?,
+        slots: hello.slots,
+        queues: hello.queues.iter().map(|q| q.parse().map_err(invalid)).collect::<Result<_, _>>()?,
+        labels,
+        leaving: hello.leaving,
+        announced: Announced {
+            running: hello.running.into_iter().map(Fence).collect(),
+            finished: hello.finished.into_iter().map(Fence).collect(),
+        },
+    })
+}

@@ -1,0 +1,172 @@
+//! History: ended runs leave state for the store's `history/`, written in batches off the loop. State drops a run only after its
+//! chunks and its id are durable, so a crash in between writes the same bytes again. Old history is deleted by count and age.
+
+use std::sync::Arc;
+
+use penstock_common::limits::MAX_VALUE_BYTES;
+use penstock_common::record::{RunRecord, TaskRecord};
+use penstock_common::{RunId, RunNo};
+use penstock_proto::v1;
+use penstock_scheduler::{RunCut, RunFilter};
+use penstock_store::{Error as StoreError, Fenced, FencedError, Keys, Op, Range, Store};
+use prost::Message;
+use tokio::sync::mpsc;
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// Runs at most.
+    pub runs: usize,
+    /// Milliseconds after their end at most.
+    pub age_ms: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { runs: 10_000, age_ms: 90 * 24 * 3_600_000 }
+    }
+}
+
+/// Tasks as values of bounded size.
+pub(crate) fn parts_of(tasks: Vec<TaskRecord>) -> Vec<bytes::Bytes> {
+    let mut parts = Vec::new();
+    let mut chunk = v1::RunChunk::default();
+    let mut bytes = 0;
+    for task in tasks {
+        let task = v1::Task::from(task);
+        let size = task.encoded_len() + 8;
+        if !chunk.tasks.is_empty() && bytes + size > MAX_VALUE_BYTES {
+            parts.push(std::mem::take(&mut chunk).encode_to_vec().into());
+            bytes = 0;
+        }
+        bytes += size;
+        chunk.tasks.push(task);
+    }
+    parts.push(chunk.encode_to_vec().into());
+    parts
+}
+
+/// What writes one run's history.
+fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
+    let no = cut.record.no;
+    let mut ops = Vec::new();
+    for chunk in 0..cut.chunks() {
+        let section = format!("{chunk:04x}");
+        for (part, value) in parts_of(cut.tasks(chunk)).into_iter().enumerate() {
+            ops.push(Op::Put(keys.history_part(no, &section, part), value, None));
+        }
+    }
+    let head = v1::RunHead { run: Some(cut.record.clone().into()), chunks: u32::try_from(cut.chunks()).unwrap_or(u32::MAX) };
+    let place = v1::ArchivedRun {
+        no: no.0,
+        request_digest: cut.record.request_digest,
+        version: cut.record.version,
+        ended_at_ms: cut.record.ended_at.map_or(0, |t| t.0),
+    };
+    ops.push(Op::Put(keys.head(no), head.encode_to_vec().into(), None));
+    ops.push(Op::Put(keys.run_id(&cut.record.id), place.encode_to_vec().into(), None));
+    ops
+}
+
+/// Writes runs as they come; tells each once it is durable. Ends with the term.
+pub(crate) async fn archivist(fenced: Fenced, keys: Keys, mut runs: mpsc::Receiver<RunCut>, done: mpsc::Sender<RunNo>) {
+    let mut batch = Vec::new();
+    while runs.recv_many(&mut batch, 64).await > 0 {
+        let ops: Vec<Op> = batch.iter().flat_map(|cut| ops_of(&keys, cut)).collect();
+        loop {
+            match fenced.write_all(ops.clone()).await {
+                Ok(()) => break,
+                Err(FencedError::Deposed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, runs = batch.len(), "history could not be written; trying again");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        }
+        for cut in batch.drain(..) {
+            if done.send(cut.record.no).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Deletes history beyond its bounds. Bounded work a call.
+pub(crate) async fn trim(fenced: &Fenced, keys: &Keys, keep: Retention, now_ms: i64) -> Result<(), FencedError> {
+    let heads = fenced.store().range(Range::prefix(&keys.heads())).await?;
+    let surplus = heads.len().saturating_sub(keep.runs);
+    let mut ops = Vec::new();
+    for (index, kv) in heads.iter().enumerate().take(surplus.max(200)) {
+        let Some(record) = read_head(&kv.value) else { continue };
+        let ended = record.ended_at.map_or(0, |t| t.0);
+        if index < surplus || ended.saturating_add_unsigned(keep.age_ms) < now_ms {
+            let prefix = keys.history_run(record.no);
+            ops.push(Op::DeleteRange(prefix.clone(), penstock_store::port::prefix_end(&prefix)));
+            ops.push(Op::Delete(kv.key.clone()));
+            ops.push(Op::Delete(keys.run_id(&record.id)));
+        }
+    }
+    fenced.write_all(ops).await
+}
+
+fn read_head(bytes: &[u8]) -> Option<RunRecord> {
+    v1::RunHead::decode(bytes).ok()?.run?.try_into().ok()
+}
+
+/// Reading history. Any coordinator does.
+#[derive(Clone)]
+pub(crate) struct History {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) keys: Keys,
+}
+
+impl History {
+    /// Where an archived run lies.
+    pub(crate) async fn find(&self, id: &RunId) -> Result<Option<v1::ArchivedRun>, StoreError> {
+        let found = self.store.range(Range::key(&self.keys.run_id(id))).await?.pop();
+        found.map(|kv| v1::ArchivedRun::decode(kv.value).map_err(|e| StoreError::Damaged(format!("{}: {e}", kv.key)))).transpose()
+    }
+
+    /// An archived run without its tasks.
+    pub(crate) async fn head(&self, no: RunNo) -> Result<Option<RunRecord>, StoreError> {
+        Ok(self.store.range(Range::key(&self.keys.head(no))).await?.pop().and_then(|kv| read_head(&kv.value)))
+    }
+
+    /// A page of its tasks, from an index on.
+    pub(crate) async fn tasks(&self, no: RunNo, from: u32, limit: usize) -> Result<Vec<TaskRecord>, StoreError> {
+        let chunk = from as usize / penstock_common::limits::TASKS_PER_CHUNK;
+        let prefix = self.keys.history_run(no);
+        let mut tasks = Vec::new();
+        let mut next = format!("{prefix}{chunk:04x}/");
+        while tasks.len() < limit {
+            let values = self.store.range(Range::prefix(&prefix).starting_at(next.clone()).limit(4)).await?;
+            let Some(last) = values.last() else { break };
+            next = format!("{}\0", last.key);
+            for kv in &values {
+                let chunk = v1::RunChunk::decode(&*kv.value).map_err(|e| StoreError::Damaged(format!("{}: {e}", kv.key)))?;
+                let records = chunk.tasks.into_iter().map(TaskRecord::try_from);
+                let records: Result<Vec<_>, _> = records.collect();
+                tasks.extend(records.map_err(|e| StoreError::Damaged(format!("{}: {e}", kv.key)))?.into_iter().filter(|t| t.index >= from));
+            }
+        }
+        tasks.truncate(limit);
+        Ok(tasks)
+    }
+
+    /// Archived runs, newest first.
+    pub(crate) async fn list(&self, filter: &RunFilter, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
+        let mut found = Vec::new();
+        let mut range = Range::prefix(&self.keys.heads()).reverse().limit(256);
+        if let Some(before) = filter.before {
+            range.to = self.keys.head(before);
+        }
+        while found.len() < limit {
+            let heads = self.store.range(range.clone()).await?;
+            let Some(last) = heads.last() else { break };
+            range.to.clone_from(&last.key);
+            found.extend(heads.iter().filter_map(|kv| read_head(&kv.value)).filter(|r| filter.wants(r)));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}

@@ -1,0 +1,551 @@
+//! The leader's loop: group commit.
+//!
+//! ```text
+//!  queues ──▶ decide ──▶ batch (events, held effects and replies) ──▶ append, one in flight ──▶ release ──▶ workers, clients
+//! ```
+//!
+//! Nothing leaves before its events are durable: leases, acknowledgements, answers, and reads of what is not durable yet.
+//! While an append is in flight the next batch is decided, so batches grow with load. When leadership is lost everything held
+//! is dropped: whoever waits asks again, with the same id.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_common::limits::{BATCH_BYTES, COORDINATOR_SESSION_S, MAX_INPUTS_PER_BATCH};
+use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId, Timestamp};
+use penstock_proto::{encode_events, v1};
+use penstock_scheduler::{Answer, Cut, Decision, Effect, Input, Rejection, RunCut};
+use penstock_store::{Candidacy, Fenced, FencedError, blobs};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::archive::{self, Retention};
+use crate::checkpoint::{Checkpointer, Due, Policy};
+use crate::clock::{Clock, TermClock};
+use crate::entry::{self, Header};
+use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reply, Reported, Role, Subscribe};
+use crate::replica::Replica;
+use crate::sessions::{Lost, Sessions};
+use crate::watch::{Collected, Watchers};
+
+/// Why a term ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Asked to: everything decided is durable.
+    Stepped,
+    /// Another leads, or the session is over: what was held is dropped.
+    Deposed(String),
+}
+
+/// What a term needs from its node.
+pub(crate) struct Term<'a> {
+    pub(crate) replica: &'a mut Replica,
+    pub(crate) queues: &'a mut Queues,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) candidacy: &'a Candidacy,
+    pub(crate) node: &'a NodeName,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Policy,
+    pub(crate) retention: Retention,
+}
+
+/// Decided, not yet sent.
+#[derive(Default)]
+struct Batch {
+    events: Vec<u8>,
+    inputs: usize,
+    held: Held,
+}
+
+/// What waits for an entry to be durable.
+#[derive(Default)]
+struct Held {
+    effects: Vec<Effect>,
+    replies: Vec<(oneshot::Sender<Result<(Answer, Seq), Refusal>>, Answer)>,
+    reads: Vec<Reply>,
+    acks: BTreeMap<SessionId, Acks>,
+    changes: Collected,
+    cut: Option<Cut>,
+}
+
+#[derive(Default)]
+struct Acks {
+    recorded: Vec<u64>,
+    stale: Vec<u64>,
+}
+
+struct InFlight {
+    append: Pin<Box<dyn Future<Output = Result<u64, FencedError>> + Send>>,
+    seq: Seq,
+    digest: Digest,
+    now: Timestamp,
+    bytes: usize,
+    held: Held,
+}
+
+struct Driver<'a> {
+    term: Term<'a>,
+    fenced: Fenced,
+    header: Header,
+    time: TermClock,
+    batch: Batch,
+    in_flight: Option<InFlight>,
+    archivist: mpsc::Sender<RunCut>,
+    to_archive: VecDeque<RunCut>,
+    checkpoints: mpsc::Sender<Due>,
+    checkpointing: bool,
+    cut_since: u64,
+    since_checkpoint: (u64, usize, Instant),
+    last_turn: Instant,
+    /// Definitions being stored before they are decided on.
+    storing: Option<Storing>,
+}
+
+/// A definition being stored, and the command that waits for it.
+type Storing = Pin<Box<dyn Future<Output = (Command, Result<(), FencedError>)> + Send>>;
+
+const LIVENESS_TURN: Duration = Duration::from_millis(100);
+
+/// Leads until deposed or told to step down.
+pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver<bool>) -> Ended {
+    let fenced = term.candidacy.fenced();
+    let keys = term.replica.journal.keys().clone();
+    let checkpointer = match Checkpointer::new(fenced.clone(), term.replica.journal.clone(), term.policy).await {
+        Ok(checkpointer) => checkpointer,
+        Err(error) => return Ended::Deposed(error.to_string()),
+    };
+    let (archivist, runs) = mpsc::channel(256);
+    let (archived_tx, archived) = mpsc::channel(1_024);
+    let (checkpoints, due) = mpsc::channel(1);
+    let (written_tx, written) = mpsc::channel(1);
+    let tasks = [
+        tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
+        tokio::spawn(write_checkpoints(checkpointer, due, written_tx)),
+        tokio::spawn(keep_house(fenced.clone(), keys, term.retention, term.clock.clone(), term.queues.trouble.clone())),
+    ];
+    let epoch = Epoch { incarnation: term.replica.incarnation, revision: term.candidacy.created() };
+    let time = TermClock::start(&*term.clock, term.replica.now);
+    let header = Header { cluster: term.replica.cluster.clone(), epoch };
+    let cut_since = term.replica.cut_since;
+    let mut driver = Driver {
+        fenced,
+        header,
+        time,
+        batch: Batch::default(),
+        in_flight: None,
+        archivist,
+        to_archive: VecDeque::new(),
+        checkpoints,
+        checkpointing: false,
+        cut_since,
+        since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
+        last_turn: Instant::now(),
+        storing: None,
+        term,
+    };
+    let ended = driver.run(epoch, stop, archived, written).await;
+    for task in tasks {
+        task.abort();
+    }
+    driver.term.queues.trouble.send_replace(None);
+    driver.term.replica.watchers.clear();
+    tracing::info!(%epoch, ?ended, "the term is over");
+    ended
+}
+
+async fn write_checkpoints(mut checkpointer: Checkpointer, mut due: mpsc::Receiver<Due>, written: mpsc::Sender<Option<(u64, Seq)>>) {
+    while let Some(due) = due.recv().await {
+        let (number, seq) = (due.cut.number, due.cut.seq);
+        let outcome = match checkpointer.write(due).await {
+            Ok(()) => Some((number, seq)),
+            Err(error) => {
+                tracing::warn!(%error, seq = seq.0, "the checkpoint could not be written; the next one will hold what this one would");
+                None
+            }
+        };
+        if written.send(outcome).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Deletes old history, and says in time when the store has little room.
+async fn keep_house(
+    fenced: Fenced,
+    keys: penstock_store::Keys,
+    keep: Retention,
+    clock: Arc<dyn Clock>,
+    trouble: Arc<tokio::sync::watch::Sender<Option<String>>>,
+) {
+    let mut turns = 0u32;
+    loop {
+        if let Ok(space) = fenced.store().space().await {
+            let high = space.quota > 0 && space.used >= space.quota / 4 * 3;
+            let why = if space.full {
+                Some(format!("the store is full ({} of {} bytes): nothing is started until there is room; delete, compact and defragment etcd, then disarm its alarm", space.file, space.quota))
+            } else {
+                high.then(|| format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota))
+            };
+            trouble.send_if_modified(|current| {
+                let changed = *current != why;
+                if changed {
+                    match &why {
+                        Some(why) => tracing::error!("{why}"),
+                        None => tracing::info!("the store has room again"),
+                    }
+                    *current = why;
+                }
+                changed
+            });
+        }
+        if turns.is_multiple_of(12)
+            && let Err(error) = archive::trim(&fenced, &keys, keep, clock.wall().0).await
+        {
+            tracing::warn!(%error, "old history could not be deleted");
+        }
+        turns = turns.wrapping_add(1);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+impl Driver<'_> {
+    async fn run(
+        &mut self,
+        epoch: Epoch,
+        stop: &mut tokio::sync::watch::Receiver<bool>,
+        mut archived: mpsc::Receiver<RunNo>,
+        mut written: mpsc::Receiver<Option<(u64, Seq)>>,
+    ) -> Ended {
+        // TermStarted is durable before anything else is decided.
+        let now = self.time.now(&*self.term.clock);
+        self.term.replica.scheduler.lead(now);
+        self.decide(Input::StartTerm { epoch, node: self.term.node.clone() });
+        self.close_batch();
+        let outcome = match &mut self.in_flight {
+            Some(started) => (&mut started.append).await,
+            None => return Ended::Deposed("TermStarted was not decided".to_owned()),
+        };
+        if let Err(ended) = self.committed(outcome) {
+            return ended;
+        }
+        self.term.sessions.expect(self.term.replica.scheduler.holding_sessions());
+        let owed = self.term.replica.scheduler.owed();
+        self.release_effects(owed);
+        self.term.queues.role.send_replace(Role::Leader(epoch));
+        tracing::info!(%epoch, seq = self.term.replica.seq.0, "leading");
+
+        let mut liveness = tokio::time::interval(LIVENESS_TURN);
+        liveness.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut validity = self.term.candidacy.validity();
+        let (mut reports, mut commands, mut submits, mut reads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        loop {
+            if *stop.borrow() && self.in_flight.is_none() && self.batch.events.is_empty() {
+                return Ended::Stepped;
+            }
+            let room = self.batch.inputs < MAX_INPUTS_PER_BATCH && self.batch.events.len() < BATCH_BYTES;
+            let open = room && !*stop.borrow() && self.term.queues.trouble.borrow().as_deref().is_none_or(|why| !why.contains("is full"));
+            let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
+            let queues = &mut *self.term.queues;
+            tokio::select! {
+                biased;
+                outcome = async { match &mut self.in_flight { Some(f) => (&mut f.append).await, None => std::future::pending().await } } => {
+                    if let Err(ended) = self.committed(outcome) {
+                        return ended;
+                    }
+                }
+                _ = liveness.tick() => {
+                    if let Some(ended) = self.watch_over(&validity) {
+                        return ended;
+                    }
+                }
+                changed = validity.changed() => {
+                    if changed.is_err() || validity.borrow().is_none() {
+                        return Ended::Deposed("the session in the store is over".to_owned());
+                    }
+                }
+                n = queues.reports.recv_many(&mut reports, 64), if open => {
+                    if n == 0 { return Ended::Stepped; }
+                    for reported in reports.drain(..) { self.reported(reported); }
+                }
+                () = async { match tick { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }, if open => self.decide(Input::Tick),
+                (command, stored) = async { match &mut self.storing { Some(s) => s.await, None => std::future::pending().await } } => {
+                    self.storing = None;
+                    match stored {
+                        Ok(()) => self.command(Command { blob: None, ..command }),
+                        Err(error) => drop(command.reply.send(Err(Refusal::NoSpace(format!("the definition could not be stored: {error}"))))),
+                    }
+                }
+                n = queues.commands.recv_many(&mut commands, 1), if open && self.storing.is_none() => {
+                    if n == 0 { return Ended::Stepped; }
+                    for command in commands.drain(..) { self.command(command); }
+                }
+                n = queues.reads.recv_many(&mut reads, 64) => {
+                    if n == 0 { return Ended::Stepped; }
+                    for read in reads.drain(..) { self.read(read); }
+                }
+                subscribe = queues.subscriptions.recv() => match subscribe {
+                    Some(subscribe) => self.subscribe(subscribe),
+                    None => return Ended::Stepped,
+                },
+                Some(run) = archived.recv(), if open => self.decide(Input::Archived { run }),
+                Some(done) = written.recv() => {
+                    self.checkpointing = false;
+                    if let Some((number, seq)) = done {
+                        self.cut_since = number;
+                        self.term.replica.cut_since = number;
+                        self.term.replica.checkpoint = seq;
+                        self.term.queues.checkpoint.send_replace(seq);
+                    }
+                }
+                n = queues.submits.recv_many(&mut submits, 64), if open => {
+                    if n == 0 { return Ended::Stepped; }
+                    for command in submits.drain(..) { self.command(command); }
+                }
+                _ = stop.changed() => {}
+            }
+            self.feed_archivist();
+            if self.in_flight.is_none() && !self.batch.events.is_empty() {
+                self.close_batch();
+            }
+            self.last_turn = Instant::now();
+        }
+    }
+
+    /// Decides one input whose answer nobody waits for.
+    fn decide(&mut self, input: Input) {
+        if let Err(rejection) = self.try_decide(input) {
+            tracing::debug!(%rejection, "an input of the coordinator itself was refused");
+        }
+    }
+
+    fn try_decide(&mut self, input: Input) -> Result<Answer, Rejection> {
+        let now = self.time.now(&*self.term.clock);
+        let seq = Seq(self.next_seq());
+        let replica = &mut *self.term.replica;
+        replica.scheduler.at(seq);
+        let Decision { events, effects, answer } = replica.scheduler.decide(input, now)?;
+        self.batch.inputs += 1;
+        for event in &events {
+            replica.watchers.observe(&replica.scheduler, event);
+            note(event);
+        }
+        self.batch.events.extend(encode_events(events));
+        self.batch.held.effects.extend(effects);
+        Ok(answer)
+    }
+
+    /// The seq that the batch in the making will have.
+    fn next_seq(&self) -> u64 {
+        self.in_flight.as_ref().map_or(self.term.replica.seq.0, |f| f.seq.0) + 1
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Some((digest, blob)) = command.blob.clone() {
+            let (fenced, keys) = (self.fenced.clone(), self.term.replica.journal.keys().clone());
+            self.storing = Some(Box::pin(async move {
+                let stored = blobs::write(&fenced, &keys, &digest, &blob).await;
+                (command, stored)
+            }));
+            return;
+        }
+        match self.try_decide(command.input) {
+            Ok(answer) => self.batch.held.replies.push((command.reply, answer)),
+            Err(rejection) => drop(command.reply.send(Err(rejection.into()))),
+        }
+    }
+
+    fn reported(&mut self, reported: Reported) {
+        let Reported { session, reports } = reported;
+        for (fence, ended) in reports {
+            let answer = self.try_decide(Input::Report { session: session.clone(), fence, ended });
+            let acks = self.batch.held.acks.entry(session.clone()).or_default();
+            match answer {
+                Ok(Answer::Reported { current: true }) => acks.recorded.push(fence.0),
+                _ => acks.stale.push(fence.0),
+            }
+        }
+    }
+
+    /// A read is held until what it saw is durable.
+    fn read(&mut self, read: Read) {
+        let seq = Seq(self.next_seq() - u64::from(self.batch.events.is_empty()));
+        let stuck = self.term.queues.trouble.borrow().is_some();
+        let reply = read(&self.term.replica.scheduler, AsOf { seq, age_ms: 0 });
+        if stuck {
+            // The store takes nothing at the moment: reads go on, of what will be written first.
+            reply();
+        } else if !self.batch.events.is_empty() {
+            self.batch.held.reads.push(reply);
+        } else if let Some(in_flight) = &mut self.in_flight {
+            in_flight.held.reads.push(reply);
+        } else {
+            reply();
+        }
+    }
+
+    fn subscribe(&mut self, subscribe: Subscribe) {
+        let Subscribe { run, sender, found } = subscribe;
+        let seq = Seq(self.next_seq() - u64::from(self.batch.events.is_empty()));
+        let replica = &mut *self.term.replica;
+        let Some(pages) = Watchers::snapshot(&replica.scheduler, &run, seq) else {
+            let _ = found.send(false);
+            return;
+        };
+        replica.watchers.add(run, sender.clone());
+        self.read(Box::new(move |_, _| {
+            Box::new(move || {
+                for page in pages {
+                    if sender.try_send(page).is_err() {
+                        break;
+                    }
+                }
+                let _ = found.send(true);
+            })
+        }));
+    }
+
+    /// Sends the batch. The cut of a checkpoint is taken here, where state is exactly that of the entry.
+    fn close_batch(&mut self) {
+        let Batch { events, mut held, .. } = std::mem::take(&mut self.batch);
+        let seq = Seq(self.next_seq());
+        let now = self.time.now(&*self.term.clock);
+        let entry = entry::encode(&self.header, seq, now.now, now.wall, self.term.replica.digest, events);
+        held.changes = self.term.replica.watchers.collect(&self.term.replica.scheduler, seq);
+        self.since_checkpoint.0 += 1;
+        self.since_checkpoint.1 += entry.len();
+        let (entries, bytes, since) = self.since_checkpoint;
+        let policy = &self.term.policy;
+        let due = entries >= policy.entries || bytes >= policy.bytes || since.elapsed() >= policy.age;
+        if due && !self.checkpointing {
+            self.checkpointing = true;
+            self.since_checkpoint = (0, 0, Instant::now());
+            held.cut = Some(self.term.replica.scheduler.cut(self.cut_since));
+        }
+        let (journal, fenced, bytes) = (self.term.replica.journal.clone(), self.fenced.clone(), entry.clone());
+        let give_up = Duration::from_secs(COORDINATOR_SESSION_S as u64) / 2;
+        self.in_flight = Some(InFlight {
+            append: Box::pin(async move { journal.append(&fenced, seq, bytes, give_up).await }),
+            seq,
+            digest: Digest::of(&entry),
+            now: now.now,
+            bytes: entry.len(),
+            held,
+        });
+    }
+
+    /// The entry is durable: releases what waited for it.
+    fn committed(&mut self, outcome: Result<u64, FencedError>) -> Result<(), Ended> {
+        let Some(done) = self.in_flight.take() else { return Ok(()) };
+        let revision = outcome.map_err(|error| Ended::Deposed(format!("append of entry {}: {error}", done.seq)))?;
+        tracing::trace!(seq = done.seq.0, bytes = done.bytes, "committed");
+        let replica = &mut *self.term.replica;
+        replica.seq = done.seq;
+        replica.digest = Some(done.digest);
+        replica.now = done.now;
+        let Held { effects, replies, reads, acks, changes, cut } = done.held;
+        self.release_effects(effects);
+        for (session, acks) in acks {
+            self.acknowledge(&session, acks);
+        }
+        for (reply, answer) in replies {
+            drop(reply.send(Ok((answer, done.seq))));
+        }
+        for reply in reads {
+            reply();
+        }
+        self.term.replica.watchers.send(changes);
+        if let Some(cut) = cut {
+            let due = Due { cut, entry_digest: done.digest, now: done.now, revision };
+            if self.checkpoints.try_send(due).is_err() {
+                self.checkpointing = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, kind: v1::to_worker::Kind) -> v1::ToWorker {
+        v1::ToWorker { epoch: Some(self.header.epoch.into()), seq: self.term.replica.seq.0, kind: Some(kind) }
+    }
+
+    fn acknowledge(&self, session: &SessionId, acks: Acks) {
+        if !acks.stale.is_empty() {
+            let kill = v1::Kill { fences: acks.stale.clone() };
+            self.term.sessions.send(session, self.message(v1::to_worker::Kind::Kill(kill)));
+        }
+        let fences = acks.recorded.into_iter().chain(acks.stale).collect();
+        self.term.sessions.send(session, self.message(v1::to_worker::Kind::Acks(v1::ReportAcks { fences })));
+    }
+
+    fn release_effects(&mut self, effects: Vec<Effect>) {
+        let mut leases: BTreeMap<SessionId, Vec<v1::Lease>> = BTreeMap::new();
+        let mut after = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Lease { session, lease } => leases.entry(session).or_default().push((*lease).into()),
+                Effect::Cancel { session, fence, reason } => {
+                    let cancel = v1::Cancel { fence: fence.0, reason: reason.as_str().to_owned() };
+                    after.push((session, v1::to_worker::Kind::Cancel(cancel)));
+                }
+                Effect::Kill { session, fence: Fence(fence) } => {
+                    after.push((session, v1::to_worker::Kind::Kill(v1::Kill { fences: vec![fence] })));
+                }
+                Effect::Archive(cut) => self.to_archive.push_back(*cut),
+            }
+        }
+        for (session, leases) in leases {
+            let mut rest = leases.into_iter().peekable();
+            while rest.peek().is_some() {
+                let mut message = v1::Leases::default();
+                let mut bytes = 0;
+                while let Some(lease) = rest.next_if(|_| bytes < 512 * 1024) {
+                    bytes += lease.spec.len() + lease.params.len() + 256;
+                    bytes += lease.outputs.values().flat_map(|o| o.values.values()).map(String::len).sum::<usize>();
+                    message.leases.push(lease);
+                }
+                self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Leases(message)));
+            }
+        }
+        for (session, kind) in after {
+            self.term.sessions.send(&session, self.message(kind));
+        }
+    }
+
+    fn feed_archivist(&mut self) {
+        while let Some(cut) = self.to_archive.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(cut)) = self.archivist.try_send(cut) {
+                self.to_archive.push_front(cut);
+                return;
+            }
+        }
+    }
+
+    /// Sessions that are over, our own among them.
+    fn watch_over(&mut self, validity: &tokio::sync::watch::Receiver<Option<Instant>>) -> Option<Ended> {
+        let now = Instant::now();
+        if validity.borrow().is_none_or(|until| until <= now) {
+            return Some(Ended::Deposed("the store did not confirm the session in time".to_owned()));
+        }
+        if now.duration_since(self.last_turn) > Duration::from_secs(1) {
+            tracing::warn!("this coordinator stood still; workers are given their full time again");
+            self.term.sessions.grant_full_time();
+        }
+        for Lost { session, died, detail } in self.term.sessions.expired() {
+            tracing::warn!(%session, %detail, "a worker is lost");
+            self.decide(Input::Gone { session, died, detail });
+        }
+        None
+    }
+}
+
+/// What an operator reads in the log of a leader.
+fn note(event: &Event) {
+    match event {
+        Event::RunCreated(created) => tracing::info!(run = %created.id, pipeline = %created.pipeline, version = created.version, "run created"),
+        Event::RunEnded { run, state, reason, .. } => tracing::info!(run = run.0, %state, ?reason, "run ended"),
+        Event::TaskRetrying { run, task, lost, .. } => tracing::info!(run = run.0, task, lost, "task goes to RETRY"),
+        _ => {}
+    }
+}

@@ -1,0 +1,119 @@
+//! Fast takeover: a standby that sees the leader's connection closed by the kernel, and is then refused twice, knows that its
+//! process is gone and deletes its candidate key, instead of waiting for the session to end. A timeout or an unreachable host proves
+//! nothing: then the session decides.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_proto::dial::Dialer;
+use penstock_proto::v1;
+use penstock_store::Store;
+use penstock_store::election::{self, Candidate};
+use prost::Message;
+use tokio::task::JoinHandle;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+/// A watch on the present leader's process.
+#[derive(Default)]
+pub(crate) struct Suspicion {
+    watched: Option<(u64, JoinHandle<()>)>,
+}
+
+impl Suspicion {
+    /// Watches a leader, if it is another one than before.
+    pub(crate) fn watch(&mut self, dialer: &Dialer, leader: Option<Candidate>, store: &Arc<dyn Store>) {
+        let created = leader.as_ref().map(|l| l.created);
+        if self.watched.as_ref().map(|(c, _)| *c) == created && self.watched.as_ref().is_none_or(|(_, task)| !task.is_finished()) {
+            return;
+        }
+        self.stop();
+        if let Some(leader) = leader {
+            let task = tokio::spawn(watch(dialer.clone(), leader.clone(), store.clone()));
+            self.watched = Some((leader.created, task));
+        }
+    }
+
+    /// Returns when the watch on the leader is over, for whatever reason: look at the candidates again.
+    pub(crate) async fn confirmed(&mut self) {
+        match &mut self.watched {
+            Some((_, task)) if !task.is_finished() => drop(task.await),
+            _ => std::future::pending().await,
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some((_, task)) = self.watched.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Suspicion {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
+    let Ok(value) = v1::Candidate::decode(leader.value.clone()) else { return };
+    let Ok(channel) = dialer.channel(&value.address) else { return };
+    // The health service's watch says nothing while all is well; what matters is how the stream ends.
+    let Ok(stream) = HealthClient::new(channel).watch(HealthCheckRequest { service: String::new() }).await else {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        return;
+    };
+    let mut stream = stream.into_inner();
+    let status = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return,
+            Err(status) => break status,
+        }
+    };
+    if !closed_by_kernel(&status) {
+        return;
+    }
+    for _ in 0..2 {
+        if !refused(&dialer, &value.address).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    match election::remove(&*store, &leader).await {
+        Ok(removed) => tracing::warn!(leader = %value.node, removed, "the leader's process is gone: its candidate key was deleted"),
+        Err(error) => tracing::warn!(%error, "the leader's process is gone, but its candidate key could not be deleted"),
+    }
+}
+
+/// Whether a stream ended because the peer's kernel closed the connection.
+pub(crate) fn closed_by_kernel(status: &tonic::Status) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut source = status.source();
+    while let Some(error) = source {
+        let kind = error
+            .downcast_ref::<std::io::Error>()
+            .map(std::io::Error::kind)
+            .or_else(|| error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io).map(std::io::Error::kind));
+        if matches!(kind, Some(BrokenPipe | ConnectionReset | ConnectionAborted | UnexpectedEof)) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// Whether a new connection is refused: nobody listens there.
+async fn refused(dialer: &Dialer, address: &str) -> bool {
+    let Ok(channel) = dialer.channel(address) else { return false };
+    let Err(status) = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await else { return false };
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}

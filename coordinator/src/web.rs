@@ -1,0 +1,18 @@
+//! HTTP: `/healthz` (the process answers), `/readyz` (it knows who leads). The allow-list is this file.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::handle::{Handle, Role};
+
+pub(crate) fn router(handle: Handle) -> Router {
+    let ready = move || {
+        let ready = match &*handle.role.borrow() {
+            Role::Leader(_) | Role::Follower(Some(_)) => (StatusCode::OK, "ready\n"),
+            Role::Follower(None) | Role::Starting => (StatusCode::SERVICE_UNAVAILABLE, "no leader is known\n"),
+        };
+        std::future::ready(ready)
+    };
+    Router::new().route("/healthz", get(|| std::future::ready("ok\n"))).route("/readyz", get(ready))
+}

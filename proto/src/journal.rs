@@ -1,0 +1,266 @@
+//! Journal records and checkpoints. A reader that knows less than it finds stops; it never skips.
+
+use penstock_common::event::RunCreated;
+use penstock_common::record::{AnswerRecord, ClusterRecord, PipelineRecord};
+use penstock_common::{Digest, Event, Fence, Millis, RunNo, Timestamp};
+use prost::Message;
+
+use crate::types::{Malformed, id, malformed, reason_of, required, state_of, word};
+use crate::v1::{self, event::Kind};
+
+/// The bytes of some events, in their order.
+pub fn encode_events(events: impl IntoIterator<Item = Event>) -> Vec<u8> {
+    v1::Events { events: events.into_iter().map(Into::into).collect() }.encode_to_vec()
+}
+
+/// Reads them back.
+pub fn decode_events(bytes: &[u8]) -> Result<Vec<Event>, Malformed> {
+    let events = v1::Events::decode(bytes).map_err(|e| malformed("events", e))?;
+    events.events.into_iter().map(TryInto::try_into).collect()
+}
+
+fn flat(ranges: Vec<(u32, u32)>) -> Vec<u32> {
+    ranges.into_iter().flat_map(|(from, to)| [from, to]).collect()
+}
+
+fn pairs(flat: &[u32]) -> Result<Vec<(u32, u32)>, Malformed> {
+    let (pairs, rest) = flat.as_chunks::<2>();
+    if !rest.is_empty() || pairs.iter().any(|[from, to]| from >= to) {
+        return Err(malformed("ranges", "pairs of from and to, from below to"));
+    }
+    Ok(pairs.iter().map(|&[from, to]| (from, to)).collect())
+}
+
+fn digest(bytes: &[u8]) -> Result<Digest, Malformed> {
+    Digest::from_slice(bytes).ok_or_else(|| malformed("digest", "32 bytes"))
+}
+
+impl From<Event> for v1::Event {
+    fn from(event: Event) -> Self {
+        let kind = match event {
+            Event::TermStarted { epoch, node, at } => {
+                Kind::TermStarted(v1::TermStarted { epoch: Some(epoch.into()), node: node.to_string(), at_ms: at.0 })
+            }
+            Event::PipelineRegistered { pipeline, version, digest, dropped, at } => Kind::PipelineRegistered(v1::PipelineRegistered {
+                pipeline: pipeline.full().to_owned(),
+                version,
+                digest: digest.0.to_vec().into(),
+                dropped,
+                at_ms: at.0,
+            }),
+            Event::RunCreated(c) => Kind::RunCreated(v1::RunCreated {
+                run: c.run.0,
+                run_id: c.id.to_string(),
+                pipeline: c.pipeline.full().to_owned(),
+                version: c.version,
+                params: c.params.to_string(),
+                trigger: Some(c.trigger.into()),
+                interval: c.interval.map(Into::into),
+                run_timeout_ms: c.run_timeout.map_or(0, |d| d.0),
+                request_digest: c.request_digest,
+                at_ms: c.at.0,
+            }),
+            Event::RunStarted { run, at } => Kind::RunStarted(v1::RunStarted { run: run.0, at_ms: at.0 }),
+            Event::AttemptLeased { run, task, number, fence, worker, session, at } => Kind::AttemptLeased(v1::AttemptLeased {
+                run: run.0,
+                task,
+                number,
+                fence: fence.0,
+                worker: worker.to_string(),
+                session: session.to_string(),
+                at_ms: at.0,
+            }),
+            Event::AttemptEnded { run, task, fence, ended } => {
+                Kind::AttemptEnded(v1::AttemptEnded { run: run.0, task, fence: fence.0, ended: Some((*ended).into()) })
+            }
+            Event::TaskRetrying { run, task, not_before, lost } => {
+                Kind::TaskRetrying(v1::TaskRetrying { run: run.0, task, not_before_ms: not_before.0, lost })
+            }
+            Event::TaskFailed { run, task, reason, at } => {
+                Kind::TaskFailed(v1::TaskFailed { run: run.0, task, reason: reason.as_str().to_owned(), at_ms: at.0 })
+            }
+            Event::TasksSkipped { run, ranges, reason, at } => {
+                Kind::TasksSkipped(v1::TasksSkipped { run: run.0, ranges: flat(ranges), reason: reason.as_str().to_owned(), at_ms: at.0 })
+            }
+            Event::TasksCancelled { run, reason, at } => {
+                Kind::TasksCancelled(v1::TasksCancelled { run: run.0, reason: reason.as_str().to_owned(), at_ms: at.0 })
+            }
+            Event::CancelRequested { run, reason, by, note, at } => Kind::CancelRequested(v1::CancelRequested {
+                run: run.0,
+                reason: reason.as_str().to_owned(),
+                by: by.to_string(),
+                note: note.to_string(),
+                at_ms: at.0,
+            }),
+            Event::RunEnded { run, state, reason, at } => {
+                Kind::RunEnded(v1::RunEnded { run: run.0, state: v1::State::from(state).into(), reason: word(reason), at_ms: at.0 })
+            }
+            Event::GenerationOpened { run, generation, ranges, by, note, at } => Kind::GenerationOpened(v1::GenerationOpened {
+                run: run.0,
+                generation,
+                ranges: flat(ranges),
+                by: by.to_string(),
+                note: note.to_string(),
+                at_ms: at.0,
+            }),
+            Event::RunArchived { run, at } => Kind::RunArchived(v1::RunArchived { run: run.0, at_ms: at.0 }),
+            Event::WorkerDrained { worker, drained, by, at } => {
+                Kind::WorkerDrained(v1::WorkerDrained { worker: worker.to_string(), drained, by: by.to_string(), at_ms: at.0 })
+            }
+            Event::RequestAnswered { request, digest, answer, at } => Kind::RequestAnswered(v1::RequestAnswered {
+                request: request.to_string(),
+                digest,
+                answer: answer.to_string(),
+                at_ms: at.0,
+            }),
+            Event::AnswersForgotten { before, archived_before } => {
+                Kind::AnswersForgotten(v1::AnswersForgotten { before_ms: before.0, archived_before_ms: archived_before.0 })
+            }
+        };
+        Self { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<v1::Event> for Event {
+    type Error = Malformed;
+    fn try_from(event: v1::Event) -> Result<Self, Malformed> {
+        let reason = |word: &str| reason_of(word).and_then(|r| required("reason", r));
+        let kind = event.kind.ok_or_else(|| malformed("event", "a kind that this program does not know: it needs a newer version"))?;
+        Ok(match kind {
+            Kind::TermStarted(e) => {
+                Self::TermStarted { epoch: required("epoch", e.epoch)?.into(), node: id("node", &e.node)?, at: Timestamp(e.at_ms) }
+            }
+            Kind::PipelineRegistered(e) => Self::PipelineRegistered {
+                pipeline: id("pipeline", &e.pipeline)?,
+                version: e.version,
+                digest: digest(&e.digest)?,
+                dropped: e.dropped,
+                at: Timestamp(e.at_ms),
+            },
+            Kind::RunCreated(e) => Self::RunCreated(Box::new(RunCreated {
+                run: RunNo(e.run),
+                id: id("run_id", &e.run_id)?,
+                pipeline: id("pipeline", &e.pipeline)?,
+                version: e.version,
+                params: e.params.into(),
+                trigger: required("trigger", e.trigger)?.try_into()?,
+                interval: e.interval.map(TryInto::try_into).transpose()?,
+                run_timeout: (e.run_timeout_ms != 0).then_some(Millis(e.run_timeout_ms)),
+                request_digest: e.request_digest,
+                at: Timestamp(e.at_ms),
+            })),
+            Kind::RunStarted(e) => Self::RunStarted { run: RunNo(e.run), at: Timestamp(e.at_ms) },
+            Kind::AttemptLeased(e) => Self::AttemptLeased {
+                run: RunNo(e.run),
+                task: e.task,
+                number: e.number,
+                fence: Fence(e.fence),
+                worker: id("worker", &e.worker)?,
+                session: id("session", &e.session)?,
+                at: Timestamp(e.at_ms),
+            },
+            Kind::AttemptEnded(e) => Self::AttemptEnded {
+                run: RunNo(e.run),
+                task: e.task,
+                fence: Fence(e.fence),
+                ended: Box::new(required("ended", e.ended)?.try_into()?),
+            },
+            Kind::TaskRetrying(e) => {
+                Self::TaskRetrying { run: RunNo(e.run), task: e.task, not_before: Timestamp(e.not_before_ms), lost: e.lost }
+            }
+            Kind::TaskFailed(e) => {
+                Self::TaskFailed { run: RunNo(e.run), task: e.task, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
+            }
+            Kind::TasksSkipped(e) => {
+                Self::TasksSkipped { run: RunNo(e.run), ranges: pairs(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
+            }
+            Kind::TasksCancelled(e) => Self::TasksCancelled { run: RunNo(e.run), reason: reason(&e.reason)?, at: Timestamp(e.at_ms) },
+            Kind::CancelRequested(e) => Self::CancelRequested {
+                run: RunNo(e.run),
+                reason: reason(&e.reason)?,
+                by: e.by.into(),
+                note: e.note.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::RunEnded(e) => {
+                Self::RunEnded { run: RunNo(e.run), state: state_of(e.state)?, reason: reason_of(&e.reason)?, at: Timestamp(e.at_ms) }
+            }
+            Kind::GenerationOpened(e) => Self::GenerationOpened {
+                run: RunNo(e.run),
+                generation: e.generation,
+                ranges: pairs(&e.ranges)?,
+                by: e.by.into(),
+                note: e.note.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::RunArchived(e) => Self::RunArchived { run: RunNo(e.run), at: Timestamp(e.at_ms) },
+            Kind::WorkerDrained(e) => {
+                Self::WorkerDrained { worker: id("worker", &e.worker)?, drained: e.drained, by: e.by.into(), at: Timestamp(e.at_ms) }
+            }
+            Kind::RequestAnswered(e) => Self::RequestAnswered {
+                request: id("request", &e.request)?,
+                digest: e.digest,
+                answer: e.answer.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::AnswersForgotten(e) => {
+                Self::AnswersForgotten { before: Timestamp(e.before_ms), archived_before: Timestamp(e.archived_before_ms) }
+            }
+        })
+    }
+}
+
+impl v1::ClusterState {
+    /// The wire form of all but runs, and the numbers of the live ones.
+    pub fn of(cluster: ClusterRecord, runs: Vec<RunNo>) -> Self {
+        let version = |(number, digest, at): (u32, Digest, Timestamp)| v1::PipelineVersion { number, digest: digest.0.to_vec().into(), at_ms: at.0 };
+        let pipeline = |p: PipelineRecord| v1::PipelineState {
+            name: p.name.full().to_owned(),
+            versions: p.versions.into_iter().map(version).collect(),
+        };
+        let answer = |a: AnswerRecord| v1::RequestAnswered {
+            request: a.request.to_string(),
+            digest: a.digest,
+            answer: a.answer.to_string(),
+            at_ms: a.at.0,
+        };
+        Self {
+            epoch: Some(cluster.epoch.into()),
+            leader: cluster.leader.map_or(String::new(), |n| n.to_string()),
+            last_run: cluster.last_run.0,
+            last_fence: cluster.last_fence.0,
+            pipelines: cluster.pipelines.into_iter().map(pipeline).collect(),
+            drained: cluster.drained.into_iter().map(|w| w.to_string()).collect(),
+            answers: cluster.answers.into_iter().map(answer).collect(),
+            archived: cluster.archived.into_iter().map(|(id, at)| v1::ArchivedId { run_id: id.to_string(), at_ms: at.0 }).collect(),
+            runs: runs.into_iter().map(|no| no.0).collect(),
+        }
+    }
+
+    /// Reads it back.
+    pub fn split(self) -> Result<(ClusterRecord, Vec<RunNo>), Malformed> {
+        let version = |v: v1::PipelineVersion| Ok((v.number, digest(&v.digest)?, Timestamp(v.at_ms)));
+        let pipeline = |p: v1::PipelineState| {
+            let versions = p.versions.into_iter().map(version).collect::<Result<_, Malformed>>()?;
+            Ok(PipelineRecord { name: id("name", &p.name)?, versions })
+        };
+        let answer = |a: v1::RequestAnswered| {
+            Ok(AnswerRecord { request: id("request", &a.request)?, digest: a.digest, answer: a.answer.into(), at: Timestamp(a.at_ms) })
+        };
+        let cluster = ClusterRecord {
+            epoch: required("epoch", self.epoch)?.into(),
+            leader: if self.leader.is_empty() { None } else { Some(id("leader", &self.leader)?) },
+            last_run: RunNo(self.last_run),
+            last_fence: Fence(self.last_fence),
+            pipelines: self.pipelines.into_iter().map(pipeline).collect::<Result<_, Malformed>>()?,
+            drained: self.drained.iter().map(|w| id("drained", w)).collect::<Result<_, _>>()?,
+            answers: self.answers.into_iter().map(answer).collect::<Result<_, Malformed>>()?,
+            archived: self
+                .archived
+                .into_iter()
+                .map(|a| Ok((id("run_id", &a.run_id)?, Timestamp(a.at_ms))))
+                .collect::<Result<_, Malformed>>()?,
+        };
+        Ok((cluster, self.runs.into_iter().map(RunNo).collect()))
+    }
+}

@@ -1,0 +1,83 @@
+//! Register and submit.
+
+use std::sync::Arc;
+
+use penstock_common::event::RunCreated;
+use penstock_common::limits::{MAX_LIVE_TASKS, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
+use penstock_common::record::Trigger;
+use penstock_common::{Event, RunNo};
+
+use super::Deciding;
+use crate::input::{Answer, Rejection, Submit};
+use crate::plan::Plan;
+
+impl Deciding<'_> {
+    /// The same definition as the newest version is that version; so registering may be repeated.
+    pub(crate) fn register(&mut self, plan: Arc<Plan>) -> Result<Answer, Rejection> {
+        let name = plan.pipeline.name.clone();
+        let digest = plan.digest;
+        let versions = self.state.pipelines.get(&name);
+        let newest = versions.and_then(|v| v.by_number.last_key_value()).map(|(n, (digest, _))| (*n, *digest));
+        if let Some((version, _)) = newest.filter(|(_, known)| *known == digest) {
+            return Ok(Answer::Version { version, created: false });
+        }
+        let dropped = versions.map_or_else(Vec::new, |v| {
+            let bound = |n: &u32| self.state.runs.values().any(|run| run.record.pipeline == name && run.record.version == *n);
+            let surplus = (v.by_number.len() + 1).saturating_sub(MAX_VERSIONS_PER_PIPELINE);
+            v.by_number.keys().copied().filter(|n| !bound(n)).take(surplus).collect()
+        });
+        self.state.learn(plan);
+        let version = newest.map_or(1, |(n, _)| n + 1);
+        // The new version may allow more active runs.
+        self.term.starting.insert(name.clone());
+        self.emit(Event::PipelineRegistered { pipeline: name, version, digest, dropped, at: self.now.now });
+        Ok(Answer::Version { version, created: true })
+    }
+
+    /// A run id is a run's once; the same submit again is answered with the same run.
+    pub(crate) fn submit(&mut self, submit: Submit) -> Result<Answer, Rejection> {
+        if let Some((_, run)) = self.state.run_by_id(&submit.run) {
+            if run.record.request_digest != submit.digest {
+                return Err(Rejection::RunExists(submit.run));
+            }
+            return Ok(Answer::Run { run: submit.run, created: false, version: run.record.version });
+        }
+        if self.state.archived.contains_key(&submit.run) {
+            return Err(Rejection::RunExists(submit.run));
+        }
+        let versions = self.state.pipelines.get(&submit.pipeline).ok_or_else(|| Rejection::UnknownPipeline(submit.pipeline.clone()))?;
+        let newest = versions.by_number.last_key_value().map_or(0, |(n, _)| *n);
+        let version = submit.version.unwrap_or(newest);
+        let plan = self.state.plan(&submit.pipeline, version).cloned().ok_or_else(|| Rejection::UnknownVersion {
+            pipeline: submit.pipeline.clone(),
+            version,
+            newest,
+        })?;
+        if versions.queued.len() >= MAX_QUEUED_RUNS_PER_PIPELINE {
+            let what = format!("pipeline {} has {} queued runs", submit.pipeline, versions.queued.len());
+            return Err(Rejection::Overloaded { what, limit: MAX_QUEUED_RUNS_PER_PIPELINE });
+        }
+        if self.state.live_tasks + plan.len() > MAX_LIVE_TASKS {
+            let what = format!("{} tasks are live and this run has {}", self.state.live_tasks, plan.len());
+            return Err(Rejection::Overloaded { what, limit: MAX_LIVE_TASKS });
+        }
+        let params = plan.pipeline.bind_params(&submit.params).map_err(Rejection::BadParams)?;
+        let params = serde_json::Value::Object(params).to_string();
+        if params.len() > MAX_PARAMS_BYTES {
+            return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
+        }
+        self.emit(Event::RunCreated(Box::new(RunCreated {
+            run: RunNo(self.state.last_run.0 + 1),
+            id: submit.run.clone(),
+            pipeline: submit.pipeline,
+            version,
+            params: params.into(),
+            trigger: Trigger { kind: submit.trigger, by: submit.by },
+            interval: submit.interval,
+            run_timeout: plan.pipeline.run_timeout,
+            request_digest: submit.digest,
+            at: self.now.now,
+        })));
+        Ok(Answer::Run { run: submit.run, created: true, version })
+    }
+}

@@ -1,0 +1,288 @@
+//! What goes into a decision and what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use penstock_common::lease::Lease;
+use penstock_common::record::{Ended, TriggerKind};
+use penstock_common::{
+    Epoch, Event, Fence, Interval, NodeName, PipelineName, QueueName, Reason, RequestId, RunId, RunNo, SessionId, State,
+    WorkerName,
+};
+
+use crate::cut::RunCut;
+use crate::plan::Plan;
+
+/// Everything that can make the scheduler decide.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Time passed, or work was left over.
+    Tick,
+    /// The first input of a term.
+    StartTerm {
+        /// The term.
+        epoch: Epoch,
+        /// Who leads.
+        node: NodeName,
+    },
+    /// A definition, whose blob is already stored.
+    Register {
+        /// Compiled and checked.
+        plan: Arc<Plan>,
+    },
+    /// Start a run.
+    Submit(Box<Submit>),
+    /// Stop a run.
+    Cancel {
+        /// The run.
+        run: RunId,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in a person's words.
+        note: Arc<str>,
+    },
+    /// Open a new generation of what did not succeed, and of all below it.
+    Rerun {
+        /// The run.
+        run: RunId,
+        /// Minted by the client, so that a repeated call opens one generation.
+        request: RequestId,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in a person's words.
+        note: Arc<str>,
+    },
+    /// Lease nothing more to a worker, or lease to it again.
+    Drain {
+        /// The worker.
+        worker: WorkerName,
+        /// Drain, or undo it.
+        drained: bool,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+    },
+    /// A worker's stream is open.
+    Hello(Box<Hello>),
+    /// A worker said that it stops: it takes no new lease.
+    Leaving {
+        /// Its session.
+        session: SessionId,
+    },
+    /// A worker's session is over.
+    Gone {
+        /// Its session.
+        session: SessionId,
+        /// Its process ended, as far as can be known; else it only fell silent.
+        died: bool,
+        /// For the person who must act.
+        detail: Arc<str>,
+    },
+    /// An attempt ended, says its worker.
+    Report {
+        /// The session that says so.
+        session: SessionId,
+        /// Of the attempt's lease.
+        fence: Fence,
+        /// How.
+        ended: Ended,
+    },
+    /// A run's history and id are durable.
+    Archived {
+        /// The run.
+        run: RunNo,
+    },
+}
+
+/// A run that is asked for.
+#[derive(Debug, Clone)]
+pub struct Submit {
+    /// Minted or chosen by the client.
+    pub run: RunId,
+    /// Of which pipeline.
+    pub pipeline: PipelineName,
+    /// Which version; `None`: the newest.
+    pub version: Option<u32>,
+    /// As given, unchecked.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// The time it covers.
+    pub interval: Option<Interval>,
+    /// What kind of trigger.
+    pub trigger: TriggerKind,
+    /// Who asks, as the client claims.
+    pub by: Arc<str>,
+    /// Of what was asked for.
+    pub digest: u64,
+}
+
+/// A worker introduces itself, on each new stream.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// This life of the worker.
+    pub session: SessionId,
+    /// Its name.
+    pub worker: WorkerName,
+    /// Attempts it can run at once.
+    pub slots: u32,
+    /// Queues it serves.
+    pub queues: BTreeSet<QueueName>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// It takes no new lease.
+    pub leaving: bool,
+    /// Attempts it runs, and those whose reports follow.
+    pub announced: Announced,
+}
+
+/// What a worker holds when it says Hello.
+#[derive(Debug, Clone, Default)]
+pub struct Announced {
+    /// Attempts it runs.
+    pub running: BTreeSet<Fence>,
+    /// Attempts that ended and whose reports are not acknowledged.
+    pub finished: BTreeSet<Fence>,
+}
+
+/// What may be done once the events are durable.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Send a lease to a worker.
+    Lease {
+        /// To which.
+        session: SessionId,
+        /// What.
+        lease: Box<Lease>,
+    },
+    /// Ask a worker to stop an attempt: SIGTERM, grace, SIGKILL.
+    Cancel {
+        /// Which worker.
+        session: SessionId,
+        /// Which attempt.
+        fence: Fence,
+        /// Why.
+        reason: Reason,
+    },
+    /// Tell a worker to kill an attempt that it no longer holds.
+    Kill {
+        /// Which worker.
+        session: SessionId,
+        /// Which attempt.
+        fence: Fence,
+    },
+    /// Write an ended run to history, then say [`Input::Archived`].
+    Archive(Box<RunCut>),
+}
+
+/// Events, already applied, and effects.
+#[derive(Debug, Clone, Default)]
+pub struct Decision {
+    /// To be appended.
+    pub events: Vec<Event>,
+    /// To be held until then.
+    pub effects: Vec<Effect>,
+    /// For whoever asked.
+    pub answer: Answer,
+}
+
+/// What whoever asked is told, once the events are durable.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Answer {
+    /// Done.
+    #[default]
+    Done,
+    /// A pipeline's version; `created` is false where it was there already.
+    Version {
+        /// The version.
+        version: u32,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// A run; `created` is false where the same submit came before.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Whether it is new.
+        created: bool,
+        /// The version it is bound to.
+        version: u32,
+    },
+    /// The generation that a rerun opened.
+    Generation(u32),
+    /// A cancel: the state the run had.
+    Cancelled(State),
+    /// The report is recorded, now or before; or it is stale and its attempt must not go on.
+    Reported {
+        /// Whether it carried the current fence.
+        current: bool,
+    },
+}
+
+/// Why an input changed nothing: what was wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Rejection {
+    /// No such pipeline.
+    #[error("there is no pipeline {0}: register it first (penstock register FILE), or see what there is with: penstock pipelines")]
+    UnknownPipeline(PipelineName),
+    /// No such version.
+    #[error("pipeline {pipeline} has no version {version}; its newest is {newest}")]
+    UnknownVersion {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Asked for.
+        version: u32,
+        /// There is.
+        newest: u32,
+    },
+    /// No such run among those that live.
+    #[error("there is no live run {0}: it never was, or it has ended and was archived")]
+    UnknownRun(RunId),
+    /// Parameters that do not fit.
+    #[error("{}", .0.join("; "))]
+    BadParams(Vec<String>),
+    /// The id is taken by a run that was asked for otherwise.
+    #[error("run {0} exists already and was asked for with other values: choose another run id")]
+    RunExists(RunId),
+    /// A request id that came before with another question.
+    #[error("request {0} came before with another question: mint a new request id for each")]
+    RequestReused(RequestId),
+    /// A rerun of a run that has not ended.
+    #[error("run {run} is {state}: only an ended run can be rerun; cancel it first (penstock cancel {run})")]
+    NotEnded {
+        /// The run.
+        run: RunId,
+        /// Its state.
+        state: State,
+    },
+    /// A rerun of what has nothing to rerun.
+    #[error("run {0} has no task that failed, was cancelled or was skipped for one that did: there is nothing to rerun")]
+    NothingToRerun(RunId),
+    /// The run was set aside.
+    #[error("run {run} is quarantined: {why}")]
+    Quarantined {
+        /// The run.
+        run: RunId,
+        /// The broken invariant.
+        why: Arc<str>,
+    },
+    /// A limit of the cluster or a pipeline: try again later.
+    #[error("{what}: {limit} is the limit; try again when some have ended")]
+    Overloaded {
+        /// What there is too much of.
+        what: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// Two live workers under one name.
+    #[error("a worker named {worker} is attached already (session {other}): give each worker its own --name")]
+    WorkerNameTaken {
+        /// The name.
+        worker: WorkerName,
+        /// Who holds it.
+        other: SessionId,
+    },
+    /// A session that never said Hello to this leader.
+    #[error("session {0} has not said Hello to this leader")]
+    UnknownSession(SessionId),
+    /// A worker nobody has heard of.
+    #[error("there is no worker {0}: see what there is with: penstock workers")]
+    UnknownWorker(WorkerName),
+}

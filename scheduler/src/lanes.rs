@@ -1,0 +1,274 @@
+//! Lanes: ready tasks waiting for slots, one lane for each (queue, labels) that tasks ask for. Matching costs what it
+//! assigns: a blocked lane never hides another.
+//!
+//! Within a lane the highest priority goes first, and runs of one priority take turns. Workers of a lane take turns too.
+//! Part of the leader's term: built again from state at takeover.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use penstock_common::{QueueName, RunNo, SessionId, WorkerName};
+
+/// What a task asks of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wants {
+    pub(crate) queue: QueueName,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// What a worker offers.
+#[derive(Debug, Clone)]
+pub(crate) struct Offers {
+    pub(crate) worker: WorkerName,
+    pub(crate) queues: BTreeSet<QueueName>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) slots: u32,
+    /// A person drained it; undone by a person.
+    pub(crate) drained: bool,
+    /// It stops; never undone.
+    pub(crate) leaving: bool,
+}
+
+impl Offers {
+    /// Attached but takes nothing new.
+    pub(crate) fn closed(&self) -> bool {
+        self.drained || self.leaving
+    }
+
+    fn serves(&self, wants: &Wants) -> bool {
+        self.queues.contains(&wants.queue) && wants.labels.iter().all(|(k, v)| self.labels.get(k) == Some(v))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    ready: BTreeMap<Reverse<i32>, Rotation>,
+    /// Sessions that serve this lane, and of those the ones with a free slot.
+    members: BTreeSet<SessionId>,
+    free: BTreeSet<SessionId>,
+    last: Option<SessionId>,
+    turn: u64,
+}
+
+/// Runs take turns.
+#[derive(Debug, Default)]
+struct Rotation {
+    order: VecDeque<RunNo>,
+    tasks: BTreeMap<RunNo, VecDeque<u32>>,
+}
+
+/// All lanes and the workers that serve them.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: BTreeMap<Wants, Lane>,
+    sessions: BTreeMap<SessionId, (Offers, u32)>,
+    turns: u64,
+}
+
+/// A task taken from its lane, and a session with a free slot for it.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) run: RunNo,
+    pub(crate) task: u32,
+    pub(crate) session: SessionId,
+}
+
+/// What the caller knows of a task that was queued.
+pub(crate) enum Candidate {
+    /// It is no longer to be leased.
+    Stale,
+    /// It is; best not to this worker, which lost it.
+    Ready { avoid: Option<WorkerName> },
+}
+
+impl Lanes {
+    /// A worker is there, with so many slots taken.
+    pub(crate) fn attach(&mut self, session: SessionId, offers: Offers, used: u32) {
+        for (wants, lane) in &mut self.lanes {
+            lane.free.remove(&session);
+            if offers.serves(wants) {
+                lane.members.insert(session.clone());
+            } else {
+                lane.members.remove(&session);
+            }
+        }
+        self.sessions.insert(session.clone(), (offers, used));
+        self.refresh(&session);
+    }
+
+    pub(crate) fn detach(&mut self, session: &SessionId) -> Option<Offers> {
+        for lane in self.lanes.values_mut() {
+            lane.members.remove(session);
+            lane.free.remove(session);
+        }
+        self.sessions.remove(session).map(|(offers, _)| offers)
+    }
+
+    /// A worker takes nothing new, or does again unless it is leaving.
+    pub(crate) fn drain(&mut self, session: &SessionId, drained: bool) {
+        if let Some((offers, _)) = self.sessions.get_mut(session) {
+            offers.drained = drained;
+            self.refresh(session);
+        }
+    }
+
+    /// A worker stops and takes nothing new.
+    pub(crate) fn leave(&mut self, session: &SessionId) {
+        if let Some((offers, _)) = self.sessions.get_mut(session) {
+            offers.leaving = true;
+            self.refresh(session);
+        }
+    }
+
+    /// So many slots of a session are taken now.
+    pub(crate) fn set_used(&mut self, session: &SessionId, used: u32) {
+        if let Some((_, old)) = self.sessions.get_mut(session) {
+            *old = used;
+            self.refresh(session);
+        }
+    }
+
+    fn refresh(&mut self, session: &SessionId) {
+        let Some((offers, used)) = self.sessions.get(session) else { return };
+        let free = !offers.closed() && *used < offers.slots;
+        for lane in self.lanes.values_mut().filter(|l| l.members.contains(session)) {
+            if free {
+                lane.free.insert(session.clone());
+            } else {
+                lane.free.remove(session);
+            }
+        }
+    }
+
+    /// A task waits for a slot.
+    pub(crate) fn push(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32) {
+        if !self.lanes.contains_key(wants) {
+            let members: BTreeSet<_> = self.sessions.iter().filter(|(_, (o, _))| o.serves(wants)).map(|(s, _)| s.clone()).collect();
+            let has_slot = |s: &&SessionId| self.sessions.get(*s).is_some_and(|(o, used)| !o.closed() && *used < o.slots);
+            let free = members.iter().filter(has_slot).cloned().collect();
+            self.lanes.insert(wants.clone(), Lane { members, free, ..Lane::default() });
+        }
+        if let Some(lane) = self.lanes.get_mut(wants) {
+            lane.push(priority, run, task);
+        }
+    }
+
+    /// A run leases nothing more: its queued tasks go, so that none heaps up in a lane that no worker serves.
+    pub(crate) fn forget(&mut self, run: RunNo) {
+        for lane in self.lanes.values_mut() {
+            lane.forget(run);
+        }
+    }
+
+    /// The next task that a free slot fits, if any. `look` tells whether a queued task is still to be leased.
+    pub(crate) fn next(&mut self, mut look: impl FnMut(RunNo, u32) -> Candidate) -> Option<Match> {
+        loop {
+            let wants = self
+                .lanes
+                .iter()
+                .filter(|(_, lane)| !lane.free.is_empty())
+                .filter_map(|(wants, lane)| Some(((*lane.ready.keys().next()?, lane.turn), wants)))
+                .min_by_key(|(order, _)| *order)
+                .map(|(_, wants)| wants.clone())?;
+            self.turns += 1;
+            let turns = self.turns;
+            let Some(lane) = self.lanes.get_mut(&wants) else { return None };
+            let Some((run, task)) = lane.pop() else { continue };
+            let Candidate::Ready { avoid } = look(run, task) else { continue };
+            let name = |s: &SessionId| self.sessions.get(s).map(|(o, _)| &o.worker);
+            let fits = |s: &&SessionId| avoid.is_none() || name(s) != avoid.as_ref();
+            let after = lane.last.clone();
+            let turn_of = |s: &&SessionId| after.as_ref().is_none_or(|last| *s > last);
+            let chosen = lane.free.iter().filter(fits).find(turn_of).or_else(|| lane.free.iter().find(fits)).cloned();
+            // Another worker is only better, not needed: a ready task never waits beside a free slot.
+            let session = chosen.or_else(|| lane.free.first().cloned())?;
+            lane.turn = turns;
+            lane.last = Some(session.clone());
+            return Some(Match { run, task, session });
+        }
+    }
+
+    /// Whether a slot and a task are waiting for each other.
+    pub(crate) fn can_match(&self) -> bool {
+        self.lanes.values().any(|lane| !lane.free.is_empty() && !lane.ready.is_empty())
+    }
+
+    pub(crate) fn offers(&self, session: &SessionId) -> Option<&Offers> {
+        self.sessions.get(session).map(|(offers, _)| offers)
+    }
+
+    pub(crate) fn session_of(&self, worker: &WorkerName) -> Option<&SessionId> {
+        self.sessions.iter().find(|(_, (o, _))| o.worker == *worker).map(|(s, _)| s)
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&SessionId, &Offers, u32)> {
+        self.sessions.iter().map(|(s, (o, used))| (s, o, *used))
+    }
+
+    /// For explain: how many workers serve these wants, how many of them take new leases, and how many tasks wait in the lane.
+    pub(crate) fn lane_view(&self, wants: &Wants) -> (usize, usize, usize) {
+        let serving: Vec<_> = self.sessions.values().filter(|(o, _)| o.serves(wants)).collect();
+        let open = serving.iter().filter(|(o, _)| !o.closed()).count();
+        (serving.len(), open, self.lanes.get(wants).map_or(0, Lane::waiting))
+    }
+
+    /// Ready tasks by queue, for metrics.
+    pub(crate) fn depths(&self) -> BTreeMap<QueueName, usize> {
+        let mut depths = BTreeMap::new();
+        for (wants, lane) in &self.lanes {
+            *depths.entry(wants.queue.clone()).or_default() += lane.waiting();
+        }
+        depths
+    }
+
+    /// Every queued task, for comparing with a rebuilt index.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> BTreeSet<(RunNo, u32)> {
+        let ready = |lane: &Lane| -> Vec<(RunNo, u32)> {
+            let rotations = lane.ready.values().flat_map(|r| r.tasks.iter());
+            rotations.flat_map(|(run, tasks)| tasks.iter().map(|t| (*run, *t))).collect()
+        };
+        self.lanes.values().flat_map(ready).collect()
+    }
+}
+
+impl Lane {
+    fn push(&mut self, priority: i32, run: RunNo, task: u32) {
+        let rotation = self.ready.entry(Reverse(priority)).or_default();
+        let tasks = rotation.tasks.entry(run).or_default();
+        if tasks.is_empty() {
+            rotation.order.push_back(run);
+        }
+        tasks.push_back(task);
+    }
+
+    fn pop(&mut self) -> Option<(RunNo, u32)> {
+        let mut entry = self.ready.first_entry()?;
+        let rotation = entry.get_mut();
+        let run = rotation.order.pop_front()?;
+        let tasks = rotation.tasks.get_mut(&run)?;
+        let task = tasks.pop_front()?;
+        if tasks.is_empty() {
+            rotation.tasks.remove(&run);
+        } else {
+            rotation.order.push_back(run);
+        }
+        if rotation.order.is_empty() {
+            entry.remove();
+        }
+        Some((run, task))
+    }
+
+    fn forget(&mut self, run: RunNo) {
+        self.ready.retain(|_, rotation| {
+            if rotation.tasks.remove(&run).is_some() {
+                rotation.order.retain(|other| *other != run);
+            }
+            !rotation.order.is_empty()
+        });
+    }
+
+    fn waiting(&self) -> usize {
+        self.ready.values().flat_map(|r| r.tasks.values()).map(VecDeque::len).sum::<usize>()
+    }
+}

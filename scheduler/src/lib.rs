@@ -1,0 +1,91 @@
+//! What decides. A pure state machine: inputs in, events and effects out.
+//!
+//! ```text
+//!  driver ──Input, Now──▶ decide ──▶ Event ──▶ apply ──▶ State   (replayed, checkpointed, equal on every replica)
+//!                            │                    └─touched─▶ Term  (what only the present leader knows)
+//!                            └──▶ Effect        (held by the driver until the events are durable)
+//! ```
+//!
+//! No async, clock, randomness, hash-order iteration or I/O: time and jitter come in as values. A replica that replays
+//! the events of `decide` has the identical [`State`]; that is why failover, hot standby, history and simulation work.
+//!
+//! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term` and
+//! `lanes` (who waits for what), `decide/` (one file a verb).
+
+mod cut;
+mod decide;
+pub mod explain;
+pub mod input;
+mod lanes;
+mod machine;
+pub mod plan;
+mod state;
+mod term;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::sync::Arc;
+
+use penstock_common::{Digest, Event, Now, Seq, Timestamp};
+
+pub use cut::{Cut, RunCut, RestoreError, Snapshot, SnapshotRun};
+pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
+pub use plan::{Plan, PlanError};
+pub use state::State;
+pub use view::{RunFilter, WorkerView};
+
+/// State, and the term of the leader if this replica leads.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    state: State,
+    term: term::Term,
+}
+
+impl Scheduler {
+    /// The only way state changes on a leader. Total: bad input is a [`Rejection`] that changes nothing, never a panic.
+    pub fn decide(&mut self, input: Input, now: Now) -> Result<Decision, Rejection> {
+        decide::decide(&mut self.state, &mut self.term, input, now)
+    }
+
+    /// The only way state changes elsewhere: recovery and followers. The same `apply` that `decide` uses.
+    pub fn replay(&mut self, event: &Event) {
+        self.state.apply(event, &mut Vec::new());
+    }
+
+    /// Gives a definition, which must happen before an event or a snapshot that names its digest.
+    pub fn learn(&mut self, plan: Arc<Plan>) {
+        self.state.learn(plan);
+    }
+
+    /// Whether a definition is known.
+    pub fn knows(&self, digest: &Digest) -> bool {
+        self.state.definitions.contains_key(digest)
+    }
+
+    /// Begins a term: forgets what a former one knew and indexes the state. Call after replaying to the journal's end.
+    pub fn lead(&mut self, now: Now) {
+        self.term = term::Term::of(&self.state, now);
+    }
+
+    /// At takeover: every effect that state says is not yet done and that needs no worker's Hello (history writes; leases
+    /// and cancels are owed to a session when it says Hello).
+    pub fn owed(&mut self) -> Vec<Effect> {
+        decide::owed(&self.state, &mut self.term)
+    }
+
+    /// When to feed [`Input::Tick`] next; a time that is past means now.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.term.next_deadline()
+    }
+
+    /// The journal position of the entry whose events are replayed or decided from here on.
+    pub fn at(&mut self, seq: Seq) {
+        self.state.seq = seq;
+    }
+
+    /// State, for reading.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}

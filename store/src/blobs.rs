@@ -1,0 +1,31 @@
+//! Blobs: definitions by digest, in parts, written before the entry that names them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use penstock_common::Digest;
+use penstock_common::limits::MAX_VALUE_BYTES;
+
+use crate::fenced::{Fenced, FencedError};
+use crate::keys::Keys;
+use crate::port::{Error, Op, Range, Store};
+
+/// Writes a blob. Content-addressed, so writing it again is harmless.
+pub async fn write(fenced: &Fenced, keys: &Keys, digest: &Digest, bytes: &Bytes) -> Result<(), FencedError> {
+    let parts = (0..bytes.len().div_ceil(MAX_VALUE_BYTES)).map(|part| {
+        let from = part * MAX_VALUE_BYTES;
+        Op::Put(keys.blob_part(digest, part), bytes.slice(from..bytes.len().min(from + MAX_VALUE_BYTES)), None)
+    });
+    fenced.write_all(parts.collect()).await
+}
+
+/// Reads a blob and checks it.
+pub async fn read(store: &Arc<dyn Store>, keys: &Keys, digest: &Digest) -> Result<Bytes, Error> {
+    let parts = store.range(Range::prefix(&keys.blob(digest))).await?;
+    let bytes: Vec<u8> = parts.iter().flat_map(|kv| kv.value.iter().copied()).collect();
+    if Digest::of(&bytes) == *digest {
+        Ok(bytes.into())
+    } else {
+        Err(Error::Damaged(format!("blob {digest} is missing or does not have its digest")))
+    }
+}
