@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// An ETL pipeline orchestrator: write pipelines of dependent tasks, run them here or on a cluster.
 #[derive(Debug, Parser)]
 #[command(name = "penstock", version, about, max_term_width = 110)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -21,7 +21,7 @@ pub struct Cli {
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Runs a pipeline here and now: coordinator, worker and store in this process.
     #[command(after_help = "Examples:\n  penstock run pipeline.yaml\n  penstock run pipeline.yaml --param region=us --param full=true\n\nExit status: 0 SUCCESS, 1 FAILED or CANCELLED, 2 a file or parameter that is wrong.")]
     Run(Run),
@@ -135,7 +135,7 @@ pub enum Command {
 
 /// How a client reaches the cluster and shows what it gets.
 #[derive(Debug, Clone, Args)]
-pub struct Client {
+pub(crate) struct Client {
     /// Coordinators, host:port, separated by commas.
     #[arg(long, env = "PENSTOCK_ENDPOINT", value_delimiter = ',', default_value = "127.0.0.1:7070", value_name = "ADDR,…")]
     pub endpoint: Vec<String>,
@@ -149,7 +149,7 @@ pub struct Client {
 
 /// Forms of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Output {
+pub(crate) enum Output {
     /// For people.
     Table,
     /// For programs.
@@ -158,7 +158,7 @@ pub enum Output {
 
 /// `run`.
 #[derive(Debug, Args)]
-pub struct Run {
+pub(crate) struct Run {
     /// The file, YAML or JSON.
     pub file: PathBuf,
     /// A parameter, name=value; may be repeated.
@@ -180,7 +180,7 @@ pub struct Run {
 
 /// `server`.
 #[derive(Debug, Args)]
-pub struct Server {
+pub(crate) struct Server {
     /// Where state is kept: etcd://h1:2379,h2:2379 or embedded:PATH.
     #[arg(long, env = "PENSTOCK_STORE", value_name = "STORE")]
     pub store: String,
@@ -236,7 +236,7 @@ pub struct Server {
 
 /// `worker`.
 #[derive(Debug, Args)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Coordinators, host:port, separated by commas.
     #[arg(long, env = "PENSTOCK_ENDPOINT", value_delimiter = ',', default_value = "127.0.0.1:7070", value_name = "ADDR,…")]
     pub coordinators: Vec<String>,
@@ -268,7 +268,7 @@ pub struct Worker {
 
 /// `submit`.
 #[derive(Debug, Args)]
-pub struct Submit {
+pub(crate) struct Submit {
     /// The pipeline.
     pub pipeline: String,
     /// The run's id; the same id twice is one run.
@@ -287,7 +287,7 @@ pub struct Submit {
 
 /// `list`.
 #[derive(Debug, Args)]
-pub struct List {
+pub(crate) struct List {
     /// Only of this pipeline.
     #[arg(long)]
     pub pipeline: Option<String>,
@@ -304,7 +304,7 @@ pub struct List {
 
 /// `logs`.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub(crate) struct Logs {
     /// The run.
     pub run: String,
     /// The task.

@@ -22,7 +22,7 @@ use crate::show::progress::Progress;
 use crate::{BAD_INPUT, show};
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
-pub fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
     given
         .iter()
         .map(|text| {
@@ -32,7 +32,7 @@ pub fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_
         .collect()
 }
 
-pub async fn run(args: Run) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     // Whatever is wrong with what was given is told before anything is opened or stored.
     let bad = |text: String| {
         eprintln!("{text}");

@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser};
 use penstock_scheduler::Plan;
 
 /// What was given is wrong: a file, a parameter, an address.
-pub const BAD_INPUT: u8 = 2;
+pub(crate) const BAD_INPUT: u8 = 2;
 
 fn main() -> ExitCode {
     // A supervisor is started for each attempt, before anything else of this program exists.

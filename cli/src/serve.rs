@@ -36,7 +36,7 @@ fn host_name() -> String {
 }
 
 /// Ends with SIGTERM or SIGINT.
-pub async fn terminated() {
+pub(crate) async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         return std::future::pending().await;
@@ -48,16 +48,16 @@ pub async fn terminated() {
 }
 
 /// Random bits for jitter.
-pub fn random() -> Arc<dyn Fn() -> u64 + Send + Sync> {
+pub(crate) fn random() -> Arc<dyn Fn() -> u64 + Send + Sync> {
     Arc::new(|| SystemClock.random())
 }
 
 /// A coordinator's incoming connections.
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
+pub(crate) fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
-pub async fn server(args: Server) -> anyhow::Result<ExitCode> {
+pub(crate) async fn server(args: Server) -> anyhow::Result<ExitCode> {
     let grpc = listen("gRPC", &args.grpc, args.insecure).await?;
     let http = listen("HTTP", &args.http, args.insecure).await?;
     let bound: SocketAddr = grpc.local_addr()?;
@@ -84,12 +84,12 @@ pub async fn server(args: Server) -> anyhow::Result<ExitCode> {
 }
 
 /// As many slots as processors, and at least 4: most tasks wait for something else.
-pub fn default_slots() -> u32 {
+pub(crate) fn default_slots() -> u32 {
     std::thread::available_parallelism().map_or(4, |n| u32::try_from(n.get()).unwrap_or(4)).max(4)
 }
 
 /// Where attempts are executed. Waits for what a former life of this worker left behind.
-pub async fn host(code_root: std::path::PathBuf, scratch: std::path::PathBuf, logs: std::path::PathBuf) -> anyhow::Result<Host> {
+pub(crate) async fn host(code_root: std::path::PathBuf, scratch: std::path::PathBuf, logs: std::path::PathBuf) -> anyhow::Result<Host> {
     for dir in [&scratch, &logs] {
         std::fs::create_dir_all(dir).with_context(|| format!("the directory {} cannot be made", dir.display()))?;
     }
@@ -103,7 +103,7 @@ pub async fn host(code_root: std::path::PathBuf, scratch: std::path::PathBuf, lo
     Ok(Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall())))
 }
 
-pub async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
+pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     let name = WorkerName::parse(&args.name.clone().unwrap_or_else(host_name))?;
     let queues = args.queues.iter().map(|q| q.parse()).collect::<Result<BTreeSet<_>, _>>()?;
     let mut labels = BTreeMap::new();

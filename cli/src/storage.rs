@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use penstock_store::{Embedded, Etcd, EtcdOptions, EtcdTls, Store};
+use penstock_store::{Embedded, Etcd, EtcdOptions, Tls, Store};
 
 use crate::args::Server;
 
 /// Opens the store that the arguments name.
-pub async fn open(args: &Server) -> anyhow::Result<Arc<dyn Store>> {
+pub(crate) async fn open(args: &Server) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(path) = args.store.strip_prefix("embedded:") {
         return Ok(Arc::new(Embedded::open(&PathBuf::from(path))?));
     }
@@ -22,7 +22,7 @@ pub async fn open(args: &Server) -> anyhow::Result<Arc<dyn Store>> {
         (None, ..) => bail!("--store-cert is given without --store-ca: name the authority that signed etcd's certificate"),
         (Some(ca), cert, key) => {
             let identity = cert.as_ref().zip(key.as_ref()).map(|(cert, key)| anyhow::Ok((read(cert)?, read(key)?))).transpose()?;
-            Some(EtcdTls { ca: read(ca)?, identity, domain: None })
+            Some(Tls { ca: read(ca)?, identity, domain: None })
         }
     };
     let user = match &args.store_user {

@@ -27,7 +27,7 @@ fn out(how: Output, json: impl FnOnce() -> serde_json::Value, table: impl FnOnce
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn run(command: Command) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Register { file, client } => register(&file, &client).await,
         Command::Submit(args) => submit(args).await,

@@ -9,6 +9,7 @@ use crate::record::{Ended, Trigger};
 use crate::{Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp, WorkerName};
 
 /// One fact.
+#[allow(missing_docs, reason = "a field's type is its documentation; what it means for each event stands above the event")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A new leader took over; written before it decides anything.

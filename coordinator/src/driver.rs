@@ -26,7 +26,7 @@ use crate::archive::{self, Retention};
 use crate::checkpoint::{Checkpointer, Due, Policy};
 use crate::clock::{Clock, TermClock};
 use crate::entry::{self, Header};
-use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reply, Reported, Role, Subscribe};
+use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reply, Reported, Role, Subscribe, Trouble};
 use crate::replica::Replica;
 use crate::sessions::{Lost, Sessions};
 use crate::watch::{Collected, Watchers};
@@ -178,25 +178,29 @@ async fn keep_house(
     keys: penstock_store::Keys,
     keep: Retention,
     clock: Arc<dyn Clock>,
-    trouble: Arc<tokio::sync::watch::Sender<Option<String>>>,
+    trouble: Arc<tokio::sync::watch::Sender<Option<Trouble>>>,
 ) {
     let mut turns = 0u32;
     loop {
         if let Ok(space) = fenced.store().space().await {
             let high = space.quota > 0 && space.used >= space.quota / 4 * 3;
             let why = if space.full {
-                Some(format!("the store is full ({} of {} bytes): nothing is started until there is room; delete, compact and defragment etcd, then disarm its alarm", space.file, space.quota))
+                format!(
+                    "the store is full ({} of {} bytes): nothing is started until there is room; compact and defragment etcd, then disarm its alarm",
+                    space.file, space.quota
+                )
             } else {
-                high.then(|| format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota))
+                format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota)
             };
+            let now = (space.full || high).then_some(Trouble { full: space.full, why });
             trouble.send_if_modified(|current| {
-                let changed = *current != why;
+                let changed = current.as_ref().map(|t| t.full) != now.as_ref().map(|t| t.full);
                 if changed {
-                    match &why {
-                        Some(why) => tracing::error!("{why}"),
+                    match &now {
+                        Some(trouble) => tracing::error!("{}", trouble.why),
                         None => tracing::info!("the store has room again"),
                     }
-                    *current = why;
+                    *current = now;
                 }
                 changed
             });
@@ -246,7 +250,7 @@ impl Driver<'_> {
                 return Ended::Stepped;
             }
             let room = self.batch.inputs < MAX_INPUTS_PER_BATCH && self.batch.events.len() < BATCH_BYTES;
-            let open = room && !*stop.borrow() && self.term.queues.trouble.borrow().as_deref().is_none_or(|why| !why.contains("is full"));
+            let open = room && !*stop.borrow() && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
             let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
             let queues = &mut *self.term.queues;
             tokio::select! {
@@ -372,7 +376,7 @@ impl Driver<'_> {
     /// A read is held until what it saw is durable.
     fn read(&mut self, read: Read) {
         let seq = Seq(self.next_seq() - u64::from(self.batch.events.is_empty()));
-        let stuck = self.term.queues.trouble.borrow().is_some();
+        let stuck = self.term.queues.trouble.borrow().as_ref().is_some_and(|trouble| trouble.full);
         let reply = read(&self.term.replica.scheduler, AsOf { seq, age_ms: 0 });
         if stuck {
             // The store takes nothing at the moment: reads go on, of what will be written first.

@@ -31,6 +31,15 @@ pub struct Leader {
     pub address: String,
 }
 
+/// Why less is done than asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Nothing can be written: nothing is decided until there is room.
+    pub(crate) full: bool,
+    /// For the operator, and for whoever is refused.
+    pub(crate) why: String,
+}
+
 /// From when a read is.
 #[derive(Debug, Clone, Copy)]
 pub struct AsOf {
@@ -93,7 +102,7 @@ pub(crate) struct Queues {
     pub(crate) reads: mpsc::Receiver<Read>,
     pub(crate) subscriptions: mpsc::Receiver<Subscribe>,
     pub(crate) role: watch::Sender<Role>,
-    pub(crate) trouble: Arc<watch::Sender<Option<String>>>,
+    pub(crate) trouble: Arc<watch::Sender<Option<Trouble>>>,
     pub(crate) checkpoint: watch::Sender<Seq>,
 }
 
@@ -106,7 +115,7 @@ pub(crate) struct Handle {
     reads: mpsc::Sender<Read>,
     subscriptions: mpsc::Sender<Subscribe>,
     pub(crate) role: watch::Receiver<Role>,
-    pub(crate) trouble: watch::Receiver<Option<String>>,
+    pub(crate) trouble: watch::Receiver<Option<Trouble>>,
     pub(crate) checkpoint: watch::Receiver<Seq>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -165,7 +174,7 @@ impl Handle {
     fn room(&self) -> Result<(), Refusal> {
         self.leading()?;
         match &*self.trouble.borrow() {
-            Some(why) => Err(Refusal::NoSpace(why.clone())),
+            Some(trouble) => Err(Refusal::NoSpace(trouble.why.clone())),
             None => Ok(()),
         }
     }

@@ -68,12 +68,13 @@ async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
     let status = loop {
         match stream.message().await {
             Ok(Some(_)) => {}
-            Ok(None) => return,
+            // It ends in order where the leader stops: the next look at the candidates tells.
+            Ok(None) => return tokio::time::sleep(Duration::from_millis(200)).await,
             Err(status) => break status,
         }
     };
     if !closed_by_kernel(&status) {
-        return;
+        return tokio::time::sleep(Duration::from_millis(200)).await;
     }
     for _ in 0..2 {
         if !refused(&dialer, &value.address).await {

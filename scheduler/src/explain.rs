@@ -10,6 +10,7 @@ use crate::machine::run::Run;
 use crate::machine::task::Verdict;
 
 /// One link of the chain.
+#[allow(missing_docs, reason = "each variant's sentence, written by `Display`, says what its fields are")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// It has ended.
@@ -62,7 +63,9 @@ impl fmt::Display for Why {
                 let active: Vec<_> = active.iter().map(RunId::as_str).collect();
                 write!(f, "the run is queued: max_active_runs is {limit}, active: {}, {ahead} queued ahead of it", active.join(", "))
             }
-            Self::Cancelling { reason, running } => write!(f, "the run is being cancelled ({reason}): {running} attempts have not stopped yet"),
+            Self::Cancelling { reason, running } => {
+                write!(f, "the run is being cancelled ({reason}): {running} attempts have not stopped yet")
+            }
             Self::Quarantined { why } => write!(f, "the run was set aside: {why}"),
             Self::Upstream { task, state } => write!(f, "it waits for {task}, which is {state}"),
             Self::RetryAt { at, after: Some(reason) } => write!(f, "it is tried again at {at}, after FAILED({reason})"),
@@ -75,10 +78,16 @@ impl fmt::Display for Why {
                 write!(f, "no worker serves queue {queue} with labels {}: start one with --labels {}", labels.join(", "), labels.join(","))
             }
             Self::WorkersClosed { queue, workers } => {
-                write!(f, "all {workers} workers of queue {queue} are drained or leaving: undo with penstock drain WORKER --undo, or start another")
+                write!(
+                    f,
+                    "all {workers} workers of queue {queue} are drained or leaving: undo with penstock drain WORKER --undo, or start another"
+                )
             }
             Self::NoSlot { queue, workers, waiting } => {
-                write!(f, "every slot of the {workers} workers of queue {queue} is taken, and {waiting} tasks wait: it starts when one is free")
+                write!(
+                    f,
+                    "every slot of the {workers} workers of queue {queue} is taken, and {waiting} tasks wait: it starts when one is free"
+                )
             }
         }
     }

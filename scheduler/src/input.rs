@@ -6,8 +6,7 @@ use std::sync::Arc;
 use penstock_common::lease::Lease;
 use penstock_common::record::{Ended, TriggerKind};
 use penstock_common::{
-    Epoch, Event, Fence, Interval, NodeName, PipelineName, QueueName, Reason, RequestId, RunId, RunNo, SessionId, State,
-    WorkerName,
+    Epoch, Event, Fence, Interval, NodeName, PipelineName, QueueName, Reason, RequestId, RunId, RunNo, SessionId, State, WorkerName,
 };
 
 use crate::cut::RunCut;

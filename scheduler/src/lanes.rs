@@ -172,7 +172,7 @@ impl Lanes {
                 .map(|(_, wants)| wants.clone())?;
             self.turns += 1;
             let turns = self.turns;
-            let Some(lane) = self.lanes.get_mut(&wants) else { return None };
+            let lane = self.lanes.get_mut(&wants)?;
             let Some((run, task)) = lane.pop() else { continue };
             let Candidate::Ready { avoid } = look(run, task) else { continue };
             let name = |s: &SessionId| self.sessions.get(s).map(|(o, _)| &o.worker);

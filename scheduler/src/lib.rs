@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use penstock_common::{Digest, Event, Now, Seq, Timestamp};
 
-pub use cut::{Cut, RunCut, RestoreError, Snapshot, SnapshotRun};
+pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
 pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;

@@ -61,7 +61,8 @@ impl Plan {
         }
         for (to, (id, task)) in pipeline.tasks.iter().enumerate() {
             for upstream in &task.depends_on {
-                let from = index.get(upstream).ok_or_else(|| PlanError::MissingUpstream { task: id.clone(), upstream: upstream.clone() })?;
+                let from =
+                    index.get(upstream).ok_or_else(|| PlanError::MissingUpstream { task: id.clone(), upstream: upstream.clone() })?;
                 graph.add_edge(NodeIndex::new(*from as usize), NodeIndex::new(to), ());
             }
         }
@@ -89,7 +90,8 @@ impl Plan {
             .collect();
         for i in 0..tasks.len() {
             if tasks[i].spec.templates().any(|t| t.contains("outputs")) {
-                tasks[i].reads = ancestors(&tasks, i).into_iter().filter(|&a| tasks[i].spec.may_read_outputs_of(&tasks[a as usize].id)).collect();
+                tasks[i].reads =
+                    ancestors(&tasks, i).into_iter().filter(|&a| tasks[i].spec.may_read_outputs_of(&tasks[a as usize].id)).collect();
             }
         }
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
@@ -165,9 +167,7 @@ fn ancestors(tasks: &[PlannedTask], start: usize) -> Vec<u32> {
 /// One cycle, its first node repeated at the end, found by walking forward inside a strongly connected component.
 fn find_cycle(graph: &DiGraph<(), ()>) -> Option<Vec<NodeIndex>> {
     // Not Tarjan's, which petgraph writes as a recursion: a deep chain would overflow the stack.
-    let component = kosaraju_scc(graph)
-        .into_iter()
-        .find(|c| c.len() > 1 || c.first().is_some_and(|&n| graph.contains_edge(n, n)))?;
+    let component = kosaraju_scc(graph).into_iter().find(|c| c.len() > 1 || c.first().is_some_and(|&n| graph.contains_edge(n, n)))?;
     let inside: std::collections::BTreeSet<_> = component.iter().copied().collect();
     let mut path = vec![*inside.first()?];
     loop {

@@ -11,10 +11,13 @@ use std::sync::Arc;
 use penstock_common::event::RunCreated;
 use penstock_common::limits::MAX_DETAIL_BYTES;
 use penstock_common::record::{AttemptRecord, RunRecord};
-use penstock_common::{Digest, Epoch, Event, Fence, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, Seq, SessionId, State as Word, Timestamp, WorkerName};
+use penstock_common::{
+    Digest, Epoch, Event, Fence, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, Seq, SessionId, State as Word, Timestamp,
+    WorkerName,
+};
 
-use crate::machine::run::{self, Run};
 use crate::decide::bounded;
+use crate::machine::run::{self, Run};
 use crate::machine::task::Verdict;
 use crate::machine::{Broken, attempt};
 use crate::plan::Plan;
@@ -289,7 +292,10 @@ impl State {
                 run.check(*task)?;
                 let live = run.task(*task).live().filter(|a| a.fence == *fence);
                 if live.is_none() || !attempt::allowed(Word::Running, ended.state) {
-                    return Err(Broken::new(format_args!("task {task} has no live attempt with fence {fence}, or it cannot become {}", ended.state)));
+                    return Err(Broken::new(format_args!(
+                        "task {task} has no live attempt with fence {fence}, or it cannot become {}",
+                        ended.state
+                    )));
                 }
                 run.go(*task, ended.state, ended.reason, cut)?;
                 let output_bytes = ended.outputs.bytes();
@@ -297,12 +303,12 @@ impl State {
                 if let Some(attempt) = task_state.attempts.last_mut() {
                     attempt::end(attempt, ended)?;
                 }
-                match ended.reason {
-                    Some(Reason::Lost | Reason::Poison) => {
+                match (ended.state, ended.reason) {
+                    (Word::Failed, Some(Reason::Lost | Reason::Poison)) => {
                         task_state.lost += 1;
                         task_state.deaths += u32::from(ended.worker_died);
                     }
-                    _ if ended.state == Word::Failed => task_state.failures += 1,
+                    (Word::Failed, _) => task_state.failures += 1,
                     _ => {}
                 }
                 if ended.state == Word::Success && output_bytes > 0 {
@@ -322,6 +328,7 @@ impl State {
             }
             Event::TaskFailed { task, reason, .. } => {
                 run.check(*task)?;
+                waits(run, *task)?;
                 run.go(*task, Word::Failed, Some(*reason), cut)?;
                 self.settle(no, *task, touched)?;
             }
@@ -329,14 +336,16 @@ impl State {
                 for task in ranges.iter().flat_map(|&(from, to)| from..to) {
                     let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
                     run.check(task)?;
+                    waits(run, task)?;
                     run.go(task, Word::Skipped, Some(*reason), cut)?;
                     self.settle(no, task, touched)?;
                 }
             }
             Event::TasksCancelled { reason, .. } => {
-                let open: Vec<u32> = (0..run.record.tasks)
-                    .filter(|&t| matches!(run.task(t).state, Word::Pending | Word::Retry))
-                    .collect();
+                if run.record.cancel != Some(*reason) {
+                    return Err(Broken::new(format_args!("tasks of run {} are cancelled and it is not", run.record.id)));
+                }
+                let open: Vec<u32> = (0..run.record.tasks).filter(|&t| matches!(run.task(t).state, Word::Pending | Word::Retry)).collect();
                 for task in open {
                     run.go(task, Word::Cancelled, Some(*reason), cut)?;
                     run.settle(task, cut)?;
@@ -344,6 +353,9 @@ impl State {
                 touched.push(Touched::Run(no));
             }
             Event::CancelRequested { reason, .. } => {
+                if run.record.state.is_terminal() {
+                    return Err(Broken::new(format_args!("run {} has ended and is cancelled", run.record.id)));
+                }
                 run.record.cancel = Some(*reason);
                 touched.push(Touched::Run(no));
             }
@@ -453,5 +465,13 @@ impl State {
         run.record.reason = Some(Reason::Quarantined);
         self.moved(no);
         released
+    }
+}
+
+/// What ends a task without a report must not end one that holds a lease.
+fn waits(run: &Run, task: u32) -> Result<(), Broken> {
+    match run.task(task).state {
+        Word::Running => Err(Broken::new(format_args!("task {task} runs and ends without its report"))),
+        _ => Ok(()),
     }
 }

@@ -189,7 +189,11 @@ impl Scheduler {
             }
             Event::TaskRetrying { task, not_before, .. } => {
                 let last = run.task(*task).attempts.last();
-                vec![Change { reason: last.and_then(|a| a.reason), attempt: last.map_or(0, |a| a.number), ..change(Some(*task), Word::Retry, *not_before) }]
+                vec![Change {
+                    reason: last.and_then(|a| a.reason),
+                    attempt: last.map_or(0, |a| a.number),
+                    ..change(Some(*task), Word::Retry, *not_before)
+                }]
             }
             Event::TaskFailed { task, reason, at, .. } => {
                 vec![Change { reason: Some(*reason), ..change(Some(*task), Word::Failed, *at) }]

@@ -14,7 +14,7 @@ pub mod port;
 
 pub use election::Candidacy;
 pub use embedded::Embedded;
-pub use etcd::{Etcd, EtcdOptions, Tls as EtcdTls};
+pub use etcd::{Etcd, EtcdOptions, Tls};
 pub use fenced::{Fenced, FencedError};
 pub use journal::Journal;
 pub use keys::Keys;

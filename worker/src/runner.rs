@@ -42,6 +42,8 @@ pub(crate) struct Runner {
     acked: Instant,
     session: Duration,
     leaving: bool,
+    /// Why the last try to reach a leader failed.
+    trouble: String,
 }
 
 type Opening = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -71,6 +73,7 @@ impl Runner {
             acked: Instant::now(),
             session: Duration::from_millis(WORKER_SESSION_MS),
             leaving: false,
+            trouble: String::new(),
         })
     }
 
@@ -165,6 +168,7 @@ impl Runner {
         match outcome {
             Outcome::Linked(link) if link.epoch >= self.epoch => {
                 tracing::info!(epoch = %link.epoch, "attached to the leader");
+                self.trouble.clear();
                 self.epoch = link.epoch;
                 self.session = link.session;
                 self.acked = Instant::now();
@@ -177,7 +181,11 @@ impl Runner {
             Outcome::Redirected(leader) if leader.is_empty() => *pause = Instant::now() + self.jitter(),
             Outcome::Redirected(leader) => self.coordinators.hint(leader),
             Outcome::Failed(why) => {
-                tracing::debug!(%why, "no stream");
+                // Said once for each reason, not ten times a second.
+                if self.trouble != why {
+                    tracing::warn!(%why, "no stream to a leader; asking on");
+                    self.trouble = why;
+                }
             }
             Outcome::Refused(why) => {
                 // What runs is not thrown away for it; with nothing to lose, the operator must know at once.

@@ -23,7 +23,7 @@ fn pipeline_name(full: &str) -> String {
 }
 
 /// A run without its tasks.
-pub fn head(run: &v1::Run) -> Value {
+pub(crate) fn head(run: &v1::Run) -> Value {
     let interval = run.interval.as_ref().map(|i| json!({"start": time(i.start_ms), "end": time(i.end_ms)}));
     let trigger = run.trigger.as_ref().map(|t| json!({"kind": t.kind, "by": t.by}));
     json!({
@@ -44,7 +44,7 @@ pub fn head(run: &v1::Run) -> Value {
 }
 
 /// A run with its tasks and their attempts.
-pub fn run(run: &Run) -> Value {
+pub(crate) fn run(run: &Run) -> Value {
     let mut value = head(&run.run);
     value["tasks"] = run.tasks.iter().map(task).collect();
     value
@@ -76,7 +76,7 @@ fn attempt(attempt: &v1::Attempt) -> Value {
 }
 
 /// A pipeline.
-pub fn pipeline(p: &v1::Pipeline) -> Value {
+pub(crate) fn pipeline(p: &v1::Pipeline) -> Value {
     json!({
         "pipeline": p.name, "version": p.version, "registered_at": time(p.registered_at_ms),
         "description": p.description, "tasks": p.tasks,
@@ -84,7 +84,7 @@ pub fn pipeline(p: &v1::Pipeline) -> Value {
 }
 
 /// A worker.
-pub fn worker(w: &v1::WorkerInfo) -> Value {
+pub(crate) fn worker(w: &v1::WorkerInfo) -> Value {
     let attempts: Vec<_> = w.attempts.iter().map(|a| json!({"run_id": a.run_id, "task": a.task, "attempt": a.attempt})).collect();
     json!({
         "name": w.name, "attached": !w.session.is_empty(), "slots": w.slots, "used": w.used, "queues": w.queues,
@@ -93,7 +93,7 @@ pub fn worker(w: &v1::WorkerInfo) -> Value {
 }
 
 /// A cluster.
-pub fn cluster(c: &v1::GetClusterResponse) -> Value {
+pub(crate) fn cluster(c: &v1::GetClusterResponse) -> Value {
     json!({
         "node": c.node, "leading": c.leading,
         "leader": {"name": c.leader_name, "address": c.leader_address},

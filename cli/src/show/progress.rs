@@ -10,7 +10,7 @@ use super::table::state;
 use super::{duration, print, table};
 
 /// Shows changes as they come.
-pub struct Progress {
+pub(crate) struct Progress {
     quiet: bool,
     colours: bool,
     started: std::time::Instant,
@@ -18,19 +18,19 @@ pub struct Progress {
 
 impl Progress {
     /// `quiet`: nothing until the end.
-    pub fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         Self { quiet, colours: std::io::stdout().is_terminal(), started: std::time::Instant::now() }
     }
 
     /// The run exists.
-    pub fn started(&mut self, run_id: &str, registered: &v1::RegisterResponse) {
+    pub(crate) fn started(&mut self, run_id: &str, registered: &v1::RegisterResponse) {
         if !self.quiet {
             print(&format!("run {run_id} of {} version {}", registered.pipeline, registered.version));
         }
     }
 
     /// What changed.
-    pub fn update(&mut self, update: &Update) {
+    pub(crate) fn update(&mut self, update: &Update) {
         if self.quiet {
             return;
         }
@@ -75,7 +75,7 @@ impl Progress {
     }
 
     /// The end: every task, and where the logs of those that failed are.
-    pub fn summary(&self, run: &Run, logs: &Path) {
+    pub(crate) fn summary(&self, run: &Run, logs: &Path) {
         print("");
         print(table::run(run).trim_end());
         if logs.as_os_str().is_empty() {

@@ -31,7 +31,7 @@ fn time(ms: i64) -> String {
 }
 
 /// `FAILED(lost)`
-pub fn state(state: State, reason: &str) -> String {
+pub(crate) fn state(state: State, reason: &str) -> String {
     if reason.is_empty() { state.to_string() } else { format!("{state}({reason})") }
 }
 
@@ -46,7 +46,7 @@ fn records(task: &v1::Attempt) -> String {
 }
 
 /// A run and its tasks.
-pub fn run(run: &Run) -> String {
+pub(crate) fn run(run: &Run) -> String {
     let head = &run.run;
     let mut text = format!(
         "run {}  pipeline {} version {}  generation {}\n{}  created {}  took {}\n",
@@ -74,7 +74,7 @@ pub fn run(run: &Run) -> String {
 }
 
 /// Runs.
-pub fn runs(runs: &[v1::Run]) -> String {
+pub(crate) fn runs(runs: &[v1::Run]) -> String {
     let mut lines = vec![line(&["RUN", "PIPELINE", "STATE", "CREATED", "TOOK", "TASKS"])];
     for r in runs {
         let done: u32 = r.counts.get(2).copied().unwrap_or(0);
@@ -88,7 +88,7 @@ pub fn runs(runs: &[v1::Run]) -> String {
 }
 
 /// Pipelines.
-pub fn pipelines(pipelines: &[v1::Pipeline]) -> String {
+pub(crate) fn pipelines(pipelines: &[v1::Pipeline]) -> String {
     let mut lines = vec![line(&["PIPELINE", "VERSION", "TASKS", "REGISTERED", "DESCRIPTION"])];
     for p in pipelines {
         lines.push(line(&[&p.name, &p.version.to_string(), &p.tasks.to_string(), &time(p.registered_at_ms), &p.description]));
@@ -97,7 +97,7 @@ pub fn pipelines(pipelines: &[v1::Pipeline]) -> String {
 }
 
 /// Workers.
-pub fn workers(workers: &[v1::WorkerInfo]) -> String {
+pub(crate) fn workers(workers: &[v1::WorkerInfo]) -> String {
     let mut lines = vec![line(&["WORKER", "STATE", "SLOTS", "QUEUES", "RUNS"])];
     for w in workers {
         let shown = match (w.session.is_empty(), w.drained, w.closed) {
@@ -114,7 +114,7 @@ pub fn workers(workers: &[v1::WorkerInfo]) -> String {
 }
 
 /// A cluster.
-pub fn cluster(c: &v1::GetClusterResponse) -> String {
+pub(crate) fn cluster(c: &v1::GetClusterResponse) -> String {
     let leader = if c.leader_name.is_empty() { "none".to_owned() } else { format!("{} at {}", c.leader_name, c.leader_address) };
     let mut lines = vec![
         line(&["leader", &leader]),

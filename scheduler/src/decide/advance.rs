@@ -41,7 +41,8 @@ impl Deciding<'_> {
     fn fire(&mut self, timer: Timer) {
         match timer {
             Timer::Retry(no, task) => {
-                let due = |run: &&Run| run.is_active() && run.task(task).state == State::Retry && run.task(task).not_before <= Some(self.now.now);
+                let due =
+                    |run: &&Run| run.is_active() && run.task(task).state == State::Retry && run.task(task).not_before <= Some(self.now.now);
                 if let Some(run) = self.state.runs.get(&no).filter(due) {
                     self.term.make_ready(run, no, task);
                 }
@@ -103,7 +104,8 @@ impl Deciding<'_> {
     fn archive_kept(&mut self) {
         let horizon = Timestamp(self.now.now.0.saturating_sub_unsigned(KEEP_UNSUCCESSFUL_MS));
         while let Some(&(ended, no)) = self.term.kept.first() {
-            let ended_for_good = self.state.runs.get(&no).is_some_and(|run| run.record.ended_at == Some(ended) && run.record.state.is_terminal());
+            let ended_for_good =
+                self.state.runs.get(&no).is_some_and(|run| run.record.ended_at == Some(ended) && run.record.state.is_terminal());
             if ended_for_good && ended >= horizon && self.term.kept.len() <= KEEP_UNSUCCESSFUL_RUNS {
                 return;
             }

@@ -107,7 +107,7 @@ impl Deciding<'_> {
 }
 
 /// About how many bytes an event takes in the journal, rather too many than too few.
-fn bytes_of(event: &Event) -> usize {
+pub(crate) fn bytes_of(event: &Event) -> usize {
     64 + match event {
         Event::RunCreated(c) => c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len(),
         Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),

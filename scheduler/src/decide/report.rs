@@ -47,12 +47,20 @@ impl Deciding<'_> {
         while ended.metrics.0.len() > MAX_METRICS_PER_TASK {
             ended.metrics.0.pop_last();
         }
-        // Only the leader tells a death, and only it tells what a success lacks: a reason.
+        // Deaths and most reasons are the leader's to tell.
         ended.worker_died = false;
-        if ended.state == State::Success {
-            ended.reason = None;
+        let is_end = match (ended.state, ended.reason) {
+            (State::Success, _) => true,
+            (State::Skipped | State::Cancelled, reason) => reason.is_some(),
+            (State::Failed, Some(reason)) => tells(reason),
+            _ => false,
+        };
+        match ended.state {
+            State::Success => ended.reason = None,
+            State::Skipped => ended.reason = ended.reason.and(Some(Reason::Task)),
+            _ => {}
         }
-        if !ended.state.is_terminal() || (ended.state != State::Success && ended.reason.is_none()) {
+        if !is_end {
             return failed(Reason::Lost, "its worker reported an end that is none", self.now);
         }
         let bytes = ended.outputs.bytes();
@@ -80,7 +88,7 @@ impl Deciding<'_> {
         let Some(run) = self.state.runs.get(&no) else { return };
         let task = run.task(index);
         let spec = run.plan.task(index).spec.clone();
-        let lost = ended.state == State::Failed && ended.reason == Some(Reason::Lost);
+        let lost = ended.reason == Some(Reason::Lost);
         let mut retry = None;
         if let Some(reason) = run.record.cancel {
             // A success that raced the cancel stands; every other end is the cancel's.
@@ -113,6 +121,12 @@ impl Deciding<'_> {
             self.emit(Event::TaskRetrying { run: no, task: index, not_before, lost });
         }
     }
+}
+
+/// Whether a worker can know that an attempt FAILED for this reason.
+fn tells(reason: Reason) -> bool {
+    use Reason::{ExitCode, Lost, Oom, OutputTooLarge, Spawn, Task, Template, Timeout};
+    matches!(reason, ExitCode | Timeout | Spawn | Oom | OutputTooLarge | Template | Task | Lost)
 }
 
 /// A number in [0, 1) from random bits (splitmix64, so that neighbouring seeds differ).

@@ -42,9 +42,11 @@ impl Deciding<'_> {
             .held
             .keys()
             .filter(|other| **other != session && self.term.lanes.offers(other).is_none())
-            .filter(|other| held_by(self.state, other).iter().any(|(_, no, task)| {
-                self.state.runs.get(no).and_then(|run| run.task(*task).live()).is_some_and(|live| live.worker == worker)
-            }))
+            .filter(|other| {
+                held_by(self.state, other).iter().any(|(_, no, task)| {
+                    self.state.runs.get(no).and_then(|run| run.task(*task).live()).is_some_and(|live| live.worker == worker)
+                })
+            })
             .cloned()
             .collect();
         for other in former {

@@ -62,7 +62,12 @@ impl Run {
     /// From a checkpoint: counters are computed again from the states.
     pub(crate) fn restore(record: RunRecord, plan: Arc<Plan>, tasks: Vec<TaskRecord>) -> Result<Self, Broken> {
         if tasks.len() != plan.len() {
-            return Err(Broken::new(format_args!("run {} has {} tasks in the checkpoint and {} in its plan", record.id, tasks.len(), plan.len())));
+            return Err(Broken::new(format_args!(
+                "run {} has {} tasks in the checkpoint and {} in its plan",
+                record.id,
+                tasks.len(),
+                plan.len()
+            )));
         }
         let mut run = Self::new(record.clone(), plan, 0);
         run.record = record;
@@ -87,7 +92,7 @@ impl Run {
     pub(crate) fn derive(&mut self, cut: u64) {
         self.record.counts = [0; 7];
         self.output_bytes = 0;
-        for index in 0..self.record.tasks {
+        for index in (0..).take(self.plan.len()) {
             let task = self.task(index);
             let (state, bytes) = (task.state, task.outputs.as_ref().map_or(0, |o| o.bytes()));
             self.record.counts[state as usize] += 1;
@@ -179,10 +184,7 @@ impl Run {
 /// Whether a run may go from one state to another.
 pub(crate) fn allowed(from: State, to: State) -> bool {
     use State::{Cancelled, Failed, Pending, Running, Success};
-    matches!(
-        (from, to),
-        (Pending, Running | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending)
-    )
+    matches!((from, to), (Pending, Running | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
 }
 
 /// Moves a run.
@@ -203,8 +205,14 @@ mod tests {
     fn the_table_is_the_drawing() {
         use State::{Cancelled, Failed, Pending, Running, Success};
         let drawn = [
-            (Pending, Running), (Pending, Cancelled), (Running, Success), (Running, Failed), (Running, Cancelled),
-            (Success, Pending), (Failed, Pending), (Cancelled, Pending),
+            (Pending, Running),
+            (Pending, Cancelled),
+            (Running, Success),
+            (Running, Failed),
+            (Running, Cancelled),
+            (Success, Pending),
+            (Failed, Pending),
+            (Cancelled, Pending),
         ];
         for from in State::ALL {
             for to in State::ALL {

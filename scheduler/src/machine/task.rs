@@ -131,10 +131,23 @@ mod tests {
     fn the_table_is_the_drawing() {
         use State::{Cancelled, Failed, Pending, Retry, Running, Skipped, Success};
         let drawn = [
-            (Pending, Running), (Pending, Skipped), (Pending, Cancelled), (Pending, Failed),
-            (Running, Success), (Running, Failed), (Running, Skipped), (Running, Cancelled),
-            (Failed, Retry), (Failed, Cancelled), (Retry, Running), (Retry, Cancelled), (Retry, Failed),
-            (Success, Pending), (Failed, Pending), (Skipped, Pending), (Cancelled, Pending),
+            (Pending, Running),
+            (Pending, Skipped),
+            (Pending, Cancelled),
+            (Pending, Failed),
+            (Running, Success),
+            (Running, Failed),
+            (Running, Skipped),
+            (Running, Cancelled),
+            (Failed, Retry),
+            (Failed, Cancelled),
+            (Retry, Running),
+            (Retry, Cancelled),
+            (Retry, Failed),
+            (Success, Pending),
+            (Failed, Pending),
+            (Skipped, Pending),
+            (Cancelled, Pending),
         ];
         for from in State::ALL {
             for to in State::ALL {

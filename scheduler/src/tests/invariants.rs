@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_common::limits::{ARCHIVED_ID_WINDOW_MS, MAX_EVENTS_PER_INPUT, POISON_DEATHS};
+use penstock_common::limits::{ARCHIVED_ID_WINDOW_MS, MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, POISON_DEATHS};
 use penstock_common::pipeline::Task;
 use penstock_common::state::Outcome;
-use penstock_common::{Digest, Epoch, Event, Fence, Now, PipelineName, QueueName, Reason, RunId, RunNo, SessionId, State, Timestamp, WorkerName};
+use penstock_common::{
+    Digest, Epoch, Event, Fence, Now, PipelineName, QueueName, Reason, RunId, RunNo, SessionId, State, Timestamp, WorkerName,
+};
 
+use crate::decide::bytes_of;
 use crate::lanes::Candidate;
 use crate::term::{Term, Timer, candidate, overdue_at};
 use crate::{Plan, Scheduler, Snapshot, SnapshotRun};
@@ -136,6 +139,8 @@ impl Checker {
     /// Judges each event of one decision in turn.
     pub(super) fn observe(&mut self, events: &[Event], now: Timestamp) {
         assert!(events.len() <= MAX_EVENTS_PER_INPUT, "one input yields {} events", events.len());
+        let bytes: usize = events.iter().map(bytes_of).sum();
+        assert!(bytes <= MAX_EVENT_BYTES_PER_INPUT, "one input yields {bytes} bytes of events");
         for (position, event) in events.iter().enumerate() {
             let before = position.checked_sub(1).map(|p| &events[p]);
             self.event(event, before, now);
@@ -160,7 +165,10 @@ impl Checker {
                 assert_eq!(created.run.0, last + 1, "run numbers have no gap");
                 if let Some(old) = self.ids.insert(created.id.clone(), created.run) {
                     let archived = self.runs[&old].archived.expect("R1: a run id is created twice");
-                    assert!(archived.after(penstock_common::Millis(ARCHIVED_ID_WINDOW_MS)) <= now, "R1: a run id is created again within its window");
+                    assert!(
+                        archived.after(penstock_common::Millis(ARCHIVED_ID_WINDOW_MS)) <= now,
+                        "R1: a run id is created again within its window"
+                    );
                 }
                 let plan = self.versions[&created.pipeline][&created.version].clone();
                 let tasks = vec![TaskShadow::default(); plan.len()];
@@ -190,7 +198,11 @@ impl Checker {
                 assert_eq!(shadow.state, State::Running, "T1");
                 assert_eq!(shadow.live.take(), Some(*fence), "T5: the report does not carry the current fence");
                 assert!(ended.state.is_terminal(), "T1: an attempt ends {}", ended.state);
-                assert_eq!(ended.reason.is_none(), ended.state == State::Success, "T1: each transition has a reason, and a success needs none");
+                assert_eq!(
+                    ended.reason.is_none(),
+                    ended.state == State::Success,
+                    "T1: each transition has a reason, and a success needs none"
+                );
                 if let Some(reason) = cancel {
                     let stands = ended.state == State::Success || (ended.state, ended.reason) == (State::Cancelled, Some(reason));
                     assert!(stands, "an attempt of a cancelled run ends {}({:?})", ended.state, ended.reason);
@@ -415,14 +427,29 @@ impl Checker {
         for (no, shadow) in there {
             let run = &state.runs[no];
             let record = &run.record;
-            assert_eq!((record.state, record.reason, record.cancel, record.generation), (shadow.state, shadow.reason, shadow.cancel, shadow.generation), "run {}", record.id);
+            assert_eq!(
+                (record.state, record.reason, record.cancel, record.generation),
+                (shadow.state, shadow.reason, shadow.cancel, shadow.generation),
+                "run {}",
+                record.id
+            );
             assert_eq!(record.quarantined, None, "run {}", record.id);
             assert_eq!(record.state.is_terminal(), shadow.all_terminal(), "R4: run {} is {}", record.id, record.state);
             let mut counts = [0; 7];
             for (index, expected) in (0..).zip(&shadow.tasks) {
                 let task = run.task(index);
-                assert_eq!((task.state, task.reason, task.attempts.len() as u32), (expected.state, expected.reason, expected.attempts), "task {index} of {}", record.id);
-                assert_eq!((task.failures, task.lost, task.deaths), (expected.failures, expected.lost, expected.deaths), "T6: budgets of task {index} of {}", record.id);
+                assert_eq!(
+                    (task.state, task.reason, task.attempts.len() as u32),
+                    (expected.state, expected.reason, expected.attempts),
+                    "task {index} of {}",
+                    record.id
+                );
+                assert_eq!(
+                    (task.failures, task.lost, task.deaths),
+                    (expected.failures, expected.lost, expected.deaths),
+                    "T6: budgets of task {index} of {}",
+                    record.id
+                );
                 assert_eq!(task.live().map(|a| a.fence), expected.live, "T4: the live fence of task {index} of {}", record.id);
                 counts[task.state as usize] += 1;
             }
@@ -498,7 +525,14 @@ impl Checker {
         let mut reloaded = Scheduler::default();
         self.definitions.values().for_each(|plan| reloaded.learn(plan.clone()));
         reloaded.restore(snapshot, cut.seq).expect("X5: a cut is read back");
-        assert!(reloaded.state() == leader.state(), "X5: state reloaded from a cut differs:\n{:#?}\n{:#?}", reloaded.state(), leader.state());
+        for (no, run) in &leader.state().runs {
+            assert!(
+                reloaded.state().runs.get(no) == Some(run),
+                "X5: run {no} reloaded from a cut differs:\n{:?}\n{run:?}",
+                reloaded.state().runs.get(no)
+            );
+        }
+        assert!(reloaded.state() == leader.state(), "X5: state reloaded from a cut differs:\n{:?}\n{:?}", reloaded.state(), leader.state());
         reloaded
     }
 }

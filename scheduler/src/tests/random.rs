@@ -38,23 +38,18 @@ fn knobs() -> impl Strategy<Value = Knobs> {
     let budgets = (0..3u32, any::<bool>(), prop_oneof![Just(5u32), 0..3u32]);
     let times = (prop::option::weighted(0.2, 1..90u64), prop::option::weighted(0.1, 1..90u64));
     let place = (-1..2i32, prop::bool::weighted(0.2), prop::bool::weighted(0.15));
-    (edges, budgets, times, place).prop_map(|(upstreams, (retries, jitter, max_lost), (timeout, queue_timeout), (priority, big, gpu))| Knobs {
-        upstreams,
-        retries,
-        jitter,
-        max_lost,
-        timeout,
-        queue_timeout,
-        priority,
-        big,
-        gpu,
+    (edges, budgets, times, place).prop_map(|(upstreams, (retries, jitter, max_lost), (timeout, queue_timeout), (priority, big, gpu))| {
+        Knobs { upstreams, retries, jitter, max_lost, timeout, queue_timeout, priority, big, gpu }
     })
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
     let tasks = prop_oneof![prop::collection::vec(knobs(), 1..6), prop::collection::vec(knobs(), 1..=40)];
-    (tasks, prop::option::of(1..3u32), prop::option::weighted(0.2, 30..300u64))
-        .prop_map(|(tasks, max_active_runs, run_timeout)| Shape { tasks, max_active_runs, run_timeout })
+    (tasks, prop::option::of(1..3u32), prop::option::weighted(0.2, 30..300u64)).prop_map(|(tasks, max_active_runs, run_timeout)| Shape {
+        tasks,
+        max_active_runs,
+        run_timeout,
+    })
 }
 
 fn name(index: usize) -> String {
@@ -95,13 +90,20 @@ enum Step {
     Drain(u8, bool),
     Hello(u8),
     Leave(u8),
-    Die { worker: u8, seen: bool },
+    Die {
+        worker: u8,
+        seen: bool,
+    },
     Restart(u8),
     Silence(u8),
     Unplug(u8),
     /// The leader's timers give up sessions that did not come back.
     GiveUp,
-    Finish { which: u8, outcome: Outcome, lost: bool },
+    Finish {
+        which: u8,
+        outcome: Outcome,
+        lost: bool,
+    },
     ReportAgain(u8),
     ReportStale(u8, u8),
     Tick,
@@ -189,7 +191,11 @@ impl Driver {
             Step::Register(which, version) => {
                 let which = *which as usize % self.shapes.len();
                 let description = format!("{}", version % 4);
-                w.register(Pipeline { description, max_active_runs: [None, Some(1), Some(2)][*version as usize % 3], ..built(which, &self.shapes[which]) });
+                w.register(Pipeline {
+                    description,
+                    max_active_runs: [None, Some(1), Some(2)][*version as usize % 3],
+                    ..built(which, &self.shapes[which])
+                });
             }
             Step::Submit(which, run) => {
                 let (which, run) = (*which as usize % self.shapes.len(), format!("r{}", run % 12));
@@ -317,7 +323,12 @@ impl Driver {
             }
         }
         for (no, run) in &w.leader.state().runs {
-            assert!(run.record.state.is_terminal(), "liveness: run {no} is {}: {:?}", run.record.state, w.leader.explain(&run.record.id, None));
+            assert!(
+                run.record.state.is_terminal(),
+                "liveness: run {no} is {}: {:?}",
+                run.record.state,
+                w.leader.explain(&run.record.id, None)
+            );
         }
         for run in &w.acknowledged {
             let known = w.leader.run(run).is_some() || w.checker.runs.values().any(|r| r.id == *run);
@@ -335,8 +346,14 @@ impl Driver {
         }
         w.pass(Millis(KEEP_UNSUCCESSFUL_MS));
         let (state, term) = (w.leader.state(), &w.leader.term);
-        assert_eq!((state.runs.len(), state.run_ids.len(), state.live_tasks, state.held.len(), state.answers.len(), state.archived.len()), (0, 0, 0, 0, 0, 0));
-        assert_eq!((term.lanes.queued().len(), term.doomed.len(), term.kept.len(), term.archiving.len(), term.timers.len()), (0, 0, 0, 0, 1));
+        assert_eq!(
+            (state.runs.len(), state.run_ids.len(), state.live_tasks, state.held.len(), state.answers.len(), state.archived.len()),
+            (0, 0, 0, 0, 0, 0)
+        );
+        assert_eq!(
+            (term.lanes.queued().len(), term.doomed.len(), term.kept.len(), term.archiving.len(), term.timers.len()),
+            (0, 0, 0, 0, 1)
+        );
     }
 }
 
@@ -416,7 +433,8 @@ fn chance_reaches_every_kind_of_event() {
     }
 }
 
-const WORDS: [&str; 10] = ["term", "registered", "drained", "undrained", "answered", "created", "started", "fence", "generation", "archived"];
+const WORDS: [&str; 10] =
+    ["term", "registered", "drained", "undrained", "answered", "created", "started", "fence", "generation", "archived"];
 const REACHED: [&str; 22] = [
     "SUCCESS",
     "RETRY",

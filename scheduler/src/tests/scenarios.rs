@@ -343,7 +343,10 @@ fn the_leader_ends_an_attempt_that_its_worker_should_long_have_ended() {
 
 #[test]
 fn a_rerun_opens_what_failed_and_all_below_it_and_attempts_are_counted_on() {
-    let mut w = World::with(p([("a", below(&[])), ("b", Task { retries: retries(1), ..below(&["a"]) }), ("c", below(&["b"])), ("d", below(&["a"]))]), 4);
+    let mut w = World::with(
+        p([("a", below(&[])), ("b", Task { retries: retries(1), ..below(&["a"]) }), ("c", below(&["b"])), ("d", below(&["a"]))]),
+        4,
+    );
     w.submit("r");
     w.end("a", &Outcome::Success);
     w.end("d", &Outcome::Success);
@@ -535,7 +538,10 @@ fn a_higher_priority_goes_first_and_not_over_a_lane_it_does_not_share() {
     let mut w = World::with(p(tasks), 1);
     w.submit("r");
     w.succeed_all();
-    assert_eq!(w.log()[2..], ["r: c#1 fence 1 to w.1", "r: c SUCCESS", "r: b#1 fence 2 to w.1", "r: b SUCCESS", "r: a#1 fence 3 to w.1", "r: a SUCCESS"]);
+    assert_eq!(
+        w.log()[2..],
+        ["r: c#1 fence 1 to w.1", "r: c SUCCESS", "r: b#1 fence 2 to w.1", "r: b SUCCESS", "r: a#1 fence 3 to w.1", "r: a SUCCESS"]
+    );
 }
 
 #[test]

@@ -457,10 +457,7 @@ impl World {
             queues: worker.queues.iter().map(|q| q.parse().unwrap()).collect(),
             labels: worker.labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             leaving: worker.leaving,
-            announced: Announced {
-                running: worker.running.keys().copied().collect(),
-                finished: worker.finished.keys().copied().collect(),
-            },
+            announced: Announced { running: worker.running.keys().copied().collect(), finished: worker.finished.keys().copied().collect() },
         };
         if let Err(rejection) = self.feed(Input::Hello(Box::new(hello.clone()))) {
             let Rejection::WorkerNameTaken { other, .. } = rejection else { panic!("{rejection}") };
@@ -569,13 +566,6 @@ impl World {
         self.delivered.clear();
     }
 
-    /// A task's state and reason.
-    pub(super) fn task(&self, run: &str, task: &str) -> (State, Option<Reason>) {
-        let (_, run) = self.leader.state().run_by_id(&run_id(run)).unwrap();
-        let task = run.task(run.plan.find(&task_id(task)).unwrap());
-        (task.state, task.reason)
-    }
-
     /// A run's state and reason.
     pub(super) fn run(&self, run: &str) -> (State, Option<Reason>) {
         let record = self.leader.run(&run_id(run)).unwrap();
@@ -604,7 +594,9 @@ impl World {
         match event {
             Event::RunCreated(_) => format!("{id}: created"),
             Event::RunStarted { .. } => format!("{id}: started"),
-            Event::AttemptLeased { task, number, fence, session, .. } => format!("{id}: {}#{number} fence {fence} to {session}", name(*task)),
+            Event::AttemptLeased { task, number, fence, session, .. } => {
+                format!("{id}: {}#{number} fence {fence} to {session}", name(*task))
+            }
             Event::AttemptEnded { task, ended, .. } => format!("{id}: {} {}", name(*task), reasoned(ended.state, ended.reason)),
             Event::TaskRetrying { task, not_before, lost, .. } => {
                 let why = if *lost { " after a loss" } else { "" };
