@@ -135,7 +135,7 @@ async fn list(args: args::List) -> anyhow::Result<ExitCode> {
         min_seq: 0,
     };
     let runs = connect(&args.client)?.list(request).await?.runs;
-    out(args.client.output, || json!(runs.iter().map(|r| json::head(r)).collect::<Vec<_>>()), || table::runs(&runs))
+    out(args.client.output, || json!(runs.iter().map(json::head).collect::<Vec<_>>()), || table::runs(&runs))
 }
 
 async fn logs(args: args::Logs) -> anyhow::Result<ExitCode> {

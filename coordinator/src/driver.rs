@@ -60,11 +60,13 @@ struct Batch {
     held: Held,
 }
 
+type Answered = Result<(Answer, Seq), Refusal>;
+
 /// What waits for an entry to be durable.
 #[derive(Default)]
 struct Held {
     effects: Vec<Effect>,
-    replies: Vec<(oneshot::Sender<Result<(Answer, Seq), Refusal>>, Answer)>,
+    replies: Vec<(oneshot::Sender<Answered>, Answer)>,
     reads: Vec<Reply>,
     acks: BTreeMap<SessionId, Acks>,
     changes: Collected,

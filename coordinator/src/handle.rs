@@ -42,7 +42,7 @@ pub(crate) struct Trouble {
 
 /// From when a read is.
 #[derive(Debug, Clone, Copy)]
-pub struct AsOf {
+pub(crate) struct AsOf {
     /// The journal position.
     pub seq: Seq,
     /// Milliseconds since this node last confirmed the journal's end.

@@ -130,6 +130,13 @@ where
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
         .http2_max_header_list_size(16 * 1024)
+        .trace_fn(|request| {
+            let span = tracing::debug_span!("rpc", method = request.uri().path());
+            if let Some(parent) = request.headers().get("traceparent").and_then(|v| v.to_str().ok()) {
+                penstock_telemetry::continue_trace(&span, parent);
+            }
+            span
+        })
         .add_service(health_service)
         .add_service(reflection)
         .add_service(ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES))

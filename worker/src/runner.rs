@@ -15,6 +15,7 @@ use penstock_proto::dial::Dialer;
 use penstock_proto::v1::{self, from_worker, to_worker};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::attempt::{self, Host, Stop};
 use crate::link::{self, Coordinators, Link, Outcome};
@@ -301,10 +302,13 @@ impl Runner {
             self.table.finish(fence, Ended { started_at: now, ended_at: now, ..attempt::succeeded() });
             return;
         }
-        tokio::spawn(async move {
+        let span = tracing::info_span!("attempt", run = %lease.run, task = %lease.task, attempt = lease.number);
+        penstock_telemetry::continue_trace(&span, &lease.traceparent);
+        let execute = async move {
             let outcome = attempt::execute(&lease, &host, stop, None).await;
             drop(ended.send((fence, outcome)).await);
-        });
+        };
+        tokio::spawn(execute.instrument(span));
     }
 
     fn spawn_failed(&self, detail: &str) -> Ended {

@@ -47,6 +47,7 @@ pub(super) struct RunShadow {
     pub(super) cancel: Option<Reason>,
     pub(super) generation: u32,
     pub(super) tasks: Vec<TaskShadow>,
+    started_at: Option<Timestamp>,
     pub(super) archived: Option<Timestamp>,
 }
 
@@ -180,6 +181,7 @@ impl Checker {
                     cancel: None,
                     generation: 1,
                     tasks,
+                    started_at: None,
                     archived: None,
                 };
                 self.runs.insert(created.run, run);
@@ -264,6 +266,10 @@ impl Checker {
             Event::CancelRequested { run, reason, .. } => {
                 let run = self.runs.get_mut(run).unwrap();
                 assert!(!run.state.is_terminal() && run.cancel.is_none(), "R3: a cancel of what has ended, or twice");
+                if *reason == Reason::RunTimeout {
+                    let (took, timeout) = (now.since(run.started_at.unwrap()), run.plan.pipeline.run_timeout.unwrap());
+                    assert!(took >= timeout, "run_timeout {timeout} of run {} after {took}", run.id);
+                }
                 run.cancel = Some(*reason);
             }
             Event::RunEnded { run, state, reason, .. } => {
@@ -301,6 +307,7 @@ impl Checker {
         let run = self.runs.get_mut(&no).unwrap();
         assert!(run.state == State::Pending && run.cancel.is_none(), "R3: run {} starts and was {}", run.id, run.state);
         run.state = State::Running;
+        run.started_at = Some(now);
         for task in 0..run.tasks.len() as u32 {
             if run.ready(task, now) {
                 run.tasks[task as usize].ready_at = Some(now);

@@ -102,6 +102,21 @@ fn a_worker_that_dies_with_ten_thousand_attempts_loses_them_in_bounded_decisions
 }
 
 #[test]
+fn a_worker_that_comes_back_while_its_attempts_are_being_lost_keeps_the_rest() {
+    let mut w = shallow(fan_out(10_000, &Task::noop()), 10_000);
+    w.end("a", &Outcome::Success);
+    w.settle();
+    w.silence("w");
+    let kept = w.leader.leases();
+    assert!(kept > 0 && kept < 10_000, "one decision loses {}", 10_000 - kept);
+    w.forget_log();
+    w.hello("w");
+    w.settle();
+    assert!(!w.log().iter().any(|line| line.contains("lost")));
+    assert_eq!((w.leader.leases(), w.workers["w"].running.len()), (10_000, 10_000));
+}
+
+#[test]
 fn ten_thousand_attempts_that_are_overdue_at_once_end_in_bounded_decisions() {
     let leaf = Task { timeout: Some(s(1)), retries: retries(1), ..Task::noop() };
     let mut w = shallow(fan_out(10_000, &leaf), 10_000);

@@ -135,6 +135,18 @@ fn a_lost_attempt_prefers_another_worker_but_does_not_wait_for_one() {
 }
 
 #[test]
+fn where_both_are_free_the_worker_that_lost_an_attempt_is_avoided() {
+    let mut w = World::new();
+    w.register(p([("a", below(&[])), ("b", below(&[]))]));
+    w.attach("v", 1);
+    w.attach("w", 2);
+    w.submit("r");
+    w.forget_log();
+    w.end_on("v", "a", &Outcome::Cancelled); // it would be its turn
+    assert_eq!(w.log(), ["r: a FAILED(lost)", "r: a RETRY in 0s after a loss", "r: a#2 fence 3 to w.1"]);
+}
+
+#[test]
 fn the_budget_of_losses_is_max_lost() {
     let mut w = one(Task { max_lost: 2, ..Task::noop() });
     for loss in 1..=2 {
@@ -282,6 +294,9 @@ fn a_run_that_takes_too_long_is_stopped_and_fails() {
     w.end("a", &Outcome::Cancelled);
     assert_eq!(w.log(), ["r: a CANCELLED(run_timeout)", "r: FAILED(run_timeout)"]);
     w.rerun("r", "q").unwrap();
+    w.pass(s(59));
+    w.end("a", &Outcome::Exit(1));
+    w.rerun("r", "q2").unwrap();
     w.forget_log();
     w.pass(s(59));
     assert_eq!(w.log(), Vec::<String>::new(), "a generation has its own time");
@@ -506,6 +521,20 @@ fn runs_that_did_not_succeed_stay_for_a_rerun_until_they_are_old_or_many() {
     }
     let archived: Vec<_> = w.effects().into_iter().filter(|e| e.starts_with("archive")).collect();
     assert_eq!(archived, ["archive r0"]);
+}
+
+#[test]
+fn successes_whose_history_is_being_written_push_no_failure_out() {
+    let mut w = one(Task::noop());
+    w.end("a", &Outcome::Exit(1));
+    w.checker.deep = false;
+    for i in 0..=KEEP_UNSUCCESSFUL_RUNS {
+        w.submit(&format!("r{i}"));
+        w.end("a", &Outcome::Success);
+    }
+    w.submit("last");
+    w.end("a", &Outcome::Exit(1));
+    assert!(!w.effects().contains(&"archive r".to_owned()));
 }
 
 #[test]

@@ -78,6 +78,7 @@ impl Disk {
                 return Ok(false);
             }
             // Another process may just be creating it.
+            #[allow(clippy::disallowed_methods, reason = "opening blocks anyway, before anything else runs")]
             std::thread::sleep(Duration::from_millis(wait));
         }
         Err(Error::Damaged(format!("{} is empty; {RESTORE}", self.path.display())))

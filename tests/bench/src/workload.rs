@@ -9,7 +9,7 @@ use penstock_client::{Client, Submit, v1};
 async fn register(client: &Client, name: &str, tasks: impl Iterator<Item = (String, Vec<String>)>) -> anyhow::Result<()> {
     let mut document = format!("pipeline: {name}\ntasks:\n");
     for (id, upstream) in tasks {
-        write!(document, "  {id}: {{noop: true, depends_on: [{}]}}\n", upstream.join(", "))?;
+        writeln!(document, "  {id}: {{noop: true, depends_on: [{}]}}", upstream.join(", "))?;
     }
     client.register("bench", &document).await?;
     Ok(())

@@ -1,6 +1,8 @@
 //! The house keeps its order: who may use whom, files that open with what they are, documents whose links lead somewhere,
 //! invariants that have a number in the docs and in the tests.
 
+#![allow(clippy::expect_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

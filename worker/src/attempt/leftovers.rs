@@ -43,7 +43,7 @@ pub fn become_subreaper() -> io::Result<()> {
 pub fn wait_for_leftovers(scratch: &Path, timeout: Duration) -> io::Result<()> {
     let path = scratch.join(LOCK);
     let lock = open(&path)?;
-    let (done, waits) = mpsc::channel();
+    let (done, waits) = mpsc::sync_channel(1);
     // A thread, because flock(2) knows no timeout. If it is left behind, it lets go of the lock as soon as it gets it.
     std::thread::Builder::new().name("leftovers".into()).spawn(move || {
         let _ = done.send(rustix::fs::flock(&lock, FlockOperation::LockExclusive).map(|()| lock));
@@ -131,9 +131,9 @@ fn kill_orphans(supervisor: u32, fence: Fence, deadline: Instant) -> usize {
 
 /// Tries at once, and then every few milliseconds until the deadline.
 fn until(deadline: Instant, mut done: impl FnMut() -> bool) {
-    let (_nobody, pause) = mpsc::channel::<()>();
     while !done() && Instant::now() < deadline {
-        let _ = pause.recv_timeout(Duration::from_millis(3));
+        #[allow(clippy::disallowed_methods, reason = "called on a blocking thread, between looks at /proc")]
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 
