@@ -104,6 +104,14 @@ struct Driver<'a> {
     last_turn: Instant,
     /// Definitions being stored before they are decided on.
     storing: Option<Storing>,
+    /// Taken from the queues, not yet decided: a batch has room for so much only.
+    waiting: VecDeque<Work>,
+}
+
+/// One thing to decide.
+enum Work {
+    Report(SessionId, Fence, penstock_common::record::Ended),
+    Command(Command),
 }
 
 /// A definition being stored, and the command that waits for it.
@@ -146,6 +154,7 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
         last_turn: Instant::now(),
         storing: None,
+        waiting: VecDeque::new(),
         term,
     };
     let ended = driver.run(epoch, stop, archived, written).await;
@@ -237,7 +246,7 @@ impl Driver<'_> {
         if let Err(ended) = self.committed(outcome) {
             return ended;
         }
-        self.term.sessions.expect(self.term.replica.scheduler.holding_sessions());
+        self.term.sessions.expect(self.term.replica.scheduler.holding_sessions(), self.term.candidacy.validity());
         let owed = self.term.replica.scheduler.owed();
         self.release_effects(owed);
         self.term.queues.role.send_replace(Role::Leader(epoch));
@@ -248,11 +257,10 @@ impl Driver<'_> {
         let mut validity = self.term.candidacy.validity();
         let (mut reports, mut commands, mut submits, mut reads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         loop {
-            if *stop.borrow() && self.in_flight.is_none() && self.batch.events.is_empty() {
+            if *stop.borrow() && self.in_flight.is_none() && self.batch.events.is_empty() && self.waiting.is_empty() {
                 return Ended::Stepped;
             }
-            let room = self.batch.inputs < MAX_INPUTS_PER_BATCH && self.batch.events.len() < BATCH_BYTES;
-            let open = room && !*stop.borrow() && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
+            let open = self.has_room() && self.waiting.is_empty() && !*stop.borrow() && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
             let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
             let queues = &mut *self.term.queues;
             tokio::select! {
@@ -274,7 +282,9 @@ impl Driver<'_> {
                 }
                 n = queues.reports.recv_many(&mut reports, 64), if open => {
                     if n == 0 { return Ended::Stepped; }
-                    for reported in reports.drain(..) { self.reported(reported); }
+                    for Reported { session, reports } in reports.drain(..) {
+                        self.waiting.extend(reports.into_iter().map(|(fence, ended)| Work::Report(session.clone(), fence, ended)));
+                    }
                 }
                 () = async { match tick { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }, if open => self.decide(Input::Tick),
                 (command, stored) = async { match &mut self.storing { Some(s) => s.await, None => std::future::pending().await } } => {
@@ -286,7 +296,7 @@ impl Driver<'_> {
                 }
                 n = queues.commands.recv_many(&mut commands, 1), if open && self.storing.is_none() => {
                     if n == 0 { return Ended::Stepped; }
-                    for command in commands.drain(..) { self.command(command); }
+                    self.waiting.extend(commands.drain(..).map(Work::Command));
                 }
                 n = queues.reads.recv_many(&mut reads, 64) => {
                     if n == 0 { return Ended::Stepped; }
@@ -308,10 +318,11 @@ impl Driver<'_> {
                 }
                 n = queues.submits.recv_many(&mut submits, 64), if open => {
                     if n == 0 { return Ended::Stepped; }
-                    for command in submits.drain(..) { self.command(command); }
+                    self.waiting.extend(submits.drain(..).map(Work::Command));
                 }
                 _ = stop.changed() => {}
             }
+            self.decide_waiting();
             self.feed_archivist();
             if self.in_flight.is_none() && !self.batch.events.is_empty() {
                 self.close_batch();
@@ -363,15 +374,26 @@ impl Driver<'_> {
         }
     }
 
-    fn reported(&mut self, reported: Reported) {
-        let Reported { session, reports } = reported;
-        for (fence, ended) in reports {
-            let answer = self.try_decide(Input::Report { session: session.clone(), fence, ended });
-            let acks = self.batch.held.acks.entry(session.clone()).or_default();
-            match answer {
-                Ok(Answer::Reported { current: true }) => acks.recorded.push(fence.0),
-                _ => acks.stale.push(fence.0),
+    fn has_room(&self) -> bool {
+        self.batch.inputs < MAX_INPUTS_PER_BATCH && self.batch.events.len() < BATCH_BYTES
+    }
+
+    fn decide_waiting(&mut self) {
+        while self.has_room() {
+            match self.waiting.pop_front() {
+                Some(Work::Report(session, fence, ended)) => self.report(session, fence, ended),
+                Some(Work::Command(command)) => self.command(command),
+                None => return,
             }
+        }
+    }
+
+    fn report(&mut self, session: SessionId, fence: Fence, ended: penstock_common::record::Ended) {
+        let answer = self.try_decide(Input::Report { session: session.clone(), fence, ended });
+        let acks = self.batch.held.acks.entry(session).or_default();
+        match answer {
+            Ok(Answer::Reported { current: true }) => acks.recorded.push(fence.0),
+            _ => acks.stale.push(fence.0),
         }
     }
 

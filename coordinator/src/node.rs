@@ -51,6 +51,14 @@ pub enum Error {
 /// A watch may stall: the journal's end and the candidates are read at least this often.
 const POLL: Duration = Duration::from_secs(2);
 
+/// What a follower reads before it waits again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Nowhere,
+    AtJournal,
+    Everywhere,
+}
+
 impl Node {
     /// Runs until stopped, or until what is stored cannot be used.
     pub(crate) async fn run(self, mut queues: Queues, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
@@ -169,17 +177,21 @@ impl Node {
     /// Replays the journal and answers reads until this candidate is first (`true`) or the node stops.
     async fn follow(&self, replica: &mut Replica, queues: &mut Queues, candidacy: &Candidacy, stop: &mut watch::Receiver<bool>) -> Result<bool, Error> {
         let mut confirmed = Instant::now();
+        let mut polled = confirmed;
         let mut wakes = self.store.watch(&self.keys.journal()).await?;
         let mut election_wakes = self.store.watch(&self.keys.candidates()).await?;
         let mut validity = candidacy.validity();
         let mut suspicion = takeover::Suspicion::default();
-        let mut look = true;
+        let mut look = Look::Everywhere;
         loop {
-            if look {
+            if look != Look::Nowhere {
                 let asked = Instant::now();
-                let candidates = candidacy.candidates().await?;
                 replica.catch_up().await?;
                 confirmed = asked;
+            }
+            if look == Look::Everywhere {
+                polled = Instant::now();
+                let candidates = candidacy.candidates().await?;
                 let leads = candidates.first().is_some_and(|first| first.key == candidacy.key());
                 if leads {
                     return Ok(true);
@@ -196,7 +208,7 @@ impl Node {
                 });
                 suspicion.watch(&self.dialer, candidates.into_iter().next().filter(|c| read_candidate(c).is_some()), &self.store);
             }
-            look = true;
+            look = Look::Everywhere;
             tokio::select! {
                 biased;
                 _ = stop.changed() => return Ok(false),
@@ -204,22 +216,23 @@ impl Node {
                     if changed.is_err() || validity.borrow().is_none() {
                         return Err(StoreError::Unavailable("the session in the store is over".to_owned()).into());
                     }
-                    look = false;
+                    look = Look::Nowhere;
                 }
-                woken = wakes.next() => if woken.is_err() {
-                    wakes = self.store.watch(&self.keys.journal()).await?;
+                woken = wakes.next() => match woken {
+                    Ok(()) => look = Look::AtJournal,
+                    Err(_) => wakes = self.store.watch(&self.keys.journal()).await?,
                 },
                 woken = election_wakes.next() => if woken.is_err() {
                     election_wakes = self.store.watch(&self.keys.candidates()).await?;
                 },
                 read = queues.reads.recv() => {
-                    look = false;
+                    look = Look::Nowhere;
                     let Some(read) = read else { return Ok(false) };
                     let age_ms = u64::try_from(confirmed.elapsed().as_millis()).unwrap_or(u64::MAX);
                     read(&replica.scheduler, AsOf { seq: replica.seq, age_ms })();
                 }
                 subscribe = queues.subscriptions.recv() => {
-                    look = false;
+                    look = Look::Nowhere;
                     let Some(subscribe) = subscribe else { return Ok(false) };
                     let pages = Watchers::snapshot(&replica.scheduler, &subscribe.run, replica.seq);
                     let found = pages.is_some();
@@ -232,16 +245,16 @@ impl Node {
                     let _ = subscribe.found.send(found);
                 }
                 Some(command) = queues.commands.recv() => {
-                    look = false;
+                    look = Look::Nowhere;
                     drop(command.reply.send(Err(Refusal::NotLeader(None))));
                 }
                 Some(command) = queues.submits.recv() => {
-                    look = false;
+                    look = Look::Nowhere;
                     drop(command.reply.send(Err(Refusal::NotLeader(None))));
                 }
-                Some(_) = queues.reports.recv() => look = false,
+                Some(_) = queues.reports.recv() => look = Look::Nowhere,
                 () = suspicion.confirmed() => {}
-                () = tokio::time::sleep_until(confirmed + POLL) => {}
+                () = tokio::time::sleep_until(polled + POLL) => {}
             }
         }
     }

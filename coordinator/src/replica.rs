@@ -8,6 +8,7 @@ use penstock_common::record::{RunRecord, TaskRecord};
 use penstock_common::{Digest, Event, RunNo, Seq, Timestamp};
 use penstock_proto::v1;
 use penstock_scheduler::{Plan, Scheduler, Snapshot, SnapshotRun};
+use penstock_store::journal::PAGE;
 use penstock_store::{Error as StoreError, Journal, Keys, Range, Store, blobs};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -103,7 +104,7 @@ impl Replica {
     async fn load_checkpoint(&mut self, keys: &Keys) -> Result<bool, ReplayError> {
         let Some(checkpoint) = self.read_checkpoint(keys).await? else {
             let first = self.journal.read(Seq(0)).await?;
-            let (_, bytes) = first.into_iter().next().ok_or(ReplayError::Behind(Seq(0)))?;
+            let (_, bytes) = first.into_iter().flatten().next().ok_or(ReplayError::Behind(Seq(0)))?;
             self.digest = Some(Digest::of(&bytes));
             return Ok(true);
         };
@@ -193,16 +194,14 @@ impl Replica {
     pub(crate) async fn catch_up(&mut self) -> Result<usize, ReplayError> {
         let mut replayed = 0;
         loop {
-            let entries = self.journal.read(Seq(self.seq.0 + 1)).await?;
-            if entries.is_empty() {
-                if self.journal.last().await?.is_some_and(|last| last > self.seq) && self.journal.read(Seq(self.seq.0 + 1)).await?.is_empty() {
-                    return Err(ReplayError::Behind(self.seq));
-                }
-                return Ok(replayed);
-            }
+            let entries = self.journal.read(Seq(self.seq.0 + 1)).await?.ok_or(ReplayError::Behind(self.seq))?;
+            let last = entries.len() < PAGE;
+            replayed += entries.len();
             for (seq, bytes) in entries {
                 self.replay(seq, &bytes).await?;
-                replayed += 1;
+            }
+            if last {
+                return Ok(replayed);
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use penstock_common::limits::{WORKER_RECONNECT_MS, WORKER_SESSION_MS};
 use penstock_common::{SessionId, WorkerName};
 use penstock_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// A worker's outgoing stream.
@@ -20,6 +20,8 @@ pub(crate) type ToWorker = mpsc::Sender<Result<v1::ToWorker, tonic::Status>>;
 #[derive(Default)]
 pub(crate) struct Sessions {
     live: Mutex<BTreeMap<SessionId, Live>>,
+    /// Until when the leader's own session in the store is surely alive.
+    validity: Mutex<Option<watch::Receiver<Option<Instant>>>>,
 }
 
 struct Live {
@@ -46,13 +48,21 @@ impl Sessions {
     }
 
     /// A term begins: each session that holds leases has its full time to say Hello.
-    pub(crate) fn expect(&self, sessions: Vec<SessionId>) {
+    pub(crate) fn expect(&self, sessions: Vec<SessionId>, validity: watch::Receiver<Option<Instant>>) {
+        *self.validity.lock().unwrap_or_else(PoisonError::into_inner) = Some(validity);
         let now = Instant::now();
         *self.lock() = sessions.into_iter().map(|s| (s, Live { worker: None, heard: now, stream: None, closed: None })).collect();
     }
 
+    /// Whether the leader may answer a heartbeat, which promises the worker that its attempts are still its own.
+    pub(crate) fn may_promise(&self) -> bool {
+        let validity = self.validity.lock().unwrap_or_else(PoisonError::into_inner);
+        validity.as_ref().is_some_and(|v| v.borrow().is_some_and(|until| Instant::now() < until))
+    }
+
     /// A term ends: every stream ends with it.
     pub(crate) fn clear(&self) -> Vec<ToWorker> {
+        *self.validity.lock().unwrap_or_else(PoisonError::into_inner) = None;
         std::mem::take(&mut *self.lock()).into_values().filter_map(|live| live.stream).map(|(_, sender)| sender).collect()
     }
 

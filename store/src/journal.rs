@@ -24,7 +24,7 @@ pub struct Journal {
 }
 
 /// Entries read in one call.
-const PAGE: usize = 16;
+pub const PAGE: usize = 16;
 
 impl Journal {
     /// The journal below these keys.
@@ -64,18 +64,18 @@ impl Journal {
         Ok(last.first().and_then(|kv| self.keys.seq_of(&kv.key)))
     }
 
-    /// Some entries from `from` on, in order, without a gap: a gap means that what came before was trimmed.
-    pub async fn read(&self, from: Seq) -> Result<Vec<(Seq, Bytes)>, Error> {
+    /// Some entries from `from` on, in order; fewer than [`PAGE`] at the journal's end. `None`: entries from `from` on were trimmed.
+    pub async fn read(&self, from: Seq) -> Result<Option<Vec<(Seq, Bytes)>>, Error> {
         let range = Range::prefix(&self.keys.journal()).starting_at(self.keys.entry(from)).limit(PAGE);
         let mut entries = Vec::new();
         for kv in self.store.range(range).await? {
             let seq = self.keys.seq_of(&kv.key).ok_or_else(|| Error::Damaged(format!("{} is no journal key", kv.key)))?;
             if seq.0 != from.0 + entries.len() as u64 {
-                break;
+                return Ok(None);
             }
             entries.push((seq, kv.value));
         }
-        Ok(entries)
+        Ok(Some(entries))
     }
 
     /// The first entry that is still there.

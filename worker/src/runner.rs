@@ -82,6 +82,7 @@ impl Runner {
         let mut shutdown = Box::pin(shutdown);
         let mut opening: Option<Opening> = None;
         let mut pause = Instant::now();
+        let mut asked = pause;
         let mut heartbeat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drain_until: Option<Instant> = None;
@@ -98,6 +99,7 @@ impl Runner {
                         if round {
                             pause = Instant::now() + self.jitter();
                         }
+                        asked = Instant::now();
                         opening = Some(Box::pin(link::open(channel, self.hello())));
                     }
                     None => pause = Instant::now() + self.jitter(),
@@ -124,7 +126,7 @@ impl Runner {
                 }
                 outcome = async { match &mut opening { Some(o) => o.await, None => std::future::pending().await } } => {
                     opening = None;
-                    self.opened(outcome, &mut pause).await?;
+                    self.opened(outcome, asked, &mut pause).await?;
                 }
                 message = async { match &mut self.link { Some(l) => l.from_leader.message().await, None => std::future::pending().await } } => {
                     match message {
@@ -165,14 +167,14 @@ impl Runner {
         Duration::from_millis(100 + (self.config.random)() % 500)
     }
 
-    async fn opened(&mut self, outcome: Outcome, pause: &mut Instant) -> Result<(), Error> {
+    async fn opened(&mut self, outcome: Outcome, asked: Instant, pause: &mut Instant) -> Result<(), Error> {
         match outcome {
             Outcome::Linked(link) if link.epoch >= self.epoch => {
                 tracing::info!(epoch = %link.epoch, "attached to the leader");
                 self.trouble.clear();
                 self.epoch = link.epoch;
                 self.session = link.session;
-                self.acked = Instant::now();
+                self.acked = asked;
                 self.beats.clear();
                 self.link = Some(*link);
                 self.table.tell_all_again();

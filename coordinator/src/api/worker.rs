@@ -67,10 +67,9 @@ impl Workers {
         };
         let seen = hello.epoch.unwrap_or_default();
         if Epoch::from(seen) > epoch {
-            return Err(Status::failed_precondition(format!(
-                "this worker has seen term {}, and the store says {epoch}: the store was set back, or this is another cluster",
-                Epoch::from(seen)
-            )));
+            // Either this coordinator was deposed and does not know it, or the store was set back: another may know better.
+            let seen = Epoch::from(seen);
+            return Err(Status::unavailable(format!("this worker has seen term {seen}, and this coordinator leads {epoch}, which is older")));
         }
         let hello = read_hello(hello)?;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
@@ -138,6 +137,8 @@ impl Workers {
                     };
                     self.handle.sessions.heard(session);
                     match message.kind {
+                        // Without a session that is surely alive this may no longer be the leader: it promises nothing.
+                        Some(from_worker::Kind::Heartbeat(_)) if !self.handle.sessions.may_promise() => {}
                         Some(from_worker::Kind::Heartbeat(beat)) => {
                             let kind = to_worker::Kind::Heartbeat(v1::HeartbeatAck { number: beat.number });
                             drop(sender.try_send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(kind) })));

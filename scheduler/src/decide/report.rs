@@ -10,6 +10,7 @@ use penstock_common::{Event, Fence, Now, Reason, RunNo, SessionId, State, Timest
 
 use super::{Deciding, bounded};
 use crate::input::Answer;
+use crate::term::{Timer, overdue_at};
 
 /// An end that the leader decides.
 pub(crate) fn failed(reason: Reason, detail: &str, now: Now) -> Ended {
@@ -88,6 +89,10 @@ impl Deciding<'_> {
         let Some(run) = self.state.runs.get(&no) else { return };
         let task = run.task(index);
         let spec = run.plan.task(index).spec.clone();
+        // Else timers of ended attempts would stay for as long as their timeouts.
+        if let Some(at) = task.live().and_then(|live| overdue_at(&spec, live.leased_at)) {
+            self.term.timers.remove(&(at, Timer::Overdue(fence)));
+        }
         let lost = ended.reason == Some(Reason::Lost);
         let mut retry = None;
         if let Some(reason) = run.record.cancel {

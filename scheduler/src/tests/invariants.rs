@@ -499,6 +499,8 @@ impl Checker {
                 }
             }
         }
+        let stale = term.timers.iter().find(|(_, timer)| matches!(timer, Timer::Overdue(fence) if !self.live.contains_key(fence)));
+        assert_eq!(stale, None, "the backstop of an attempt that has ended");
         let attached: BTreeSet<_> = term.lanes.sessions().map(|(session, ..)| session.clone()).collect();
         assert_eq!(attached, self.sessions.keys().cloned().collect(), "the attached sessions");
         for (session, offers, used) in term.lanes.sessions() {

@@ -151,6 +151,14 @@ impl Etcd {
         self.state().watches_stalled = stalled;
     }
 
+    /// No trap, no weather, watches that wake: from now on it is a good etcd.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        state.trap = None;
+        state.weather = Weather::default();
+        state.watches_stalled = false;
+    }
+
     fn watches_are_stalled(&self) -> bool {
         self.state().watches_stalled
     }

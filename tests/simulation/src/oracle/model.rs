@@ -90,8 +90,8 @@ impl Model {
             if let Kind::TermStarted(term) = event {
                 let started = term.epoch.unwrap_or_default();
                 let started = (started.incarnation, started.revision);
-                if self.terms.last().is_some_and(|(last, _)| *last >= started) {
-                    self.wrong("L1", format_args!("term {started:?} after {:?}", self.terms.last()));
+                if let Some((last, _)) = self.terms.last().cloned().filter(|(last, _)| *last >= started) {
+                    self.wrong("L1", format_args!("term {started:?} after {last:?}"));
                 }
                 if place != 0 || started != epoch {
                     self.wrong("L1", format_args!("term {started:?} starts in an entry of {epoch:?}, as event {place}"));
@@ -203,10 +203,11 @@ impl Model {
 
     fn leased(&mut self, e: &v1::AttemptLeased) {
         self.leases += 1;
-        if e.fence <= self.last_fence {
-            self.wrong("T4", format_args!("fence {} is leased after {}", e.fence, self.last_fence));
+        let before = self.last_fence;
+        if e.fence <= before {
+            self.wrong("T4", format_args!("fence {} is leased after {before}", e.fence));
         }
-        self.last_fence = self.last_fence.max(e.fence);
+        self.last_fence = before.max(e.fence);
         let upstreams = self.upstreams(e.run, e.task);
         self.task(e.run, e.task, |run, task| {
             if run.cancelled {

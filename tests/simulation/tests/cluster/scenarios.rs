@@ -1,0 +1,163 @@
+//! One fault each, at the worst moment.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use penstock_proto::v1::event::Kind;
+use penstock_simulation::etcd::Fate;
+use penstock_simulation::user::Saw;
+use penstock_simulation::world::{World, coordinator, worker};
+use penstock_simulation::{etcd, seeds};
+
+use super::{SOON, log, options};
+
+fn submits(world: &World) -> usize {
+    world.notes.all().iter().filter(|o| matches!(o.saw, Saw::Submitted { .. })).count()
+}
+
+/// A world where some runs were taken and one coordinator leads.
+fn begun(seed: u64) -> World {
+    let mut world = World::new(options(seed));
+    world.until("the first submits", SOON, |world| submits(world) >= 2);
+    world
+}
+
+#[test]
+fn without_faults_every_run_succeeds_in_one_term() {
+    log();
+    for seed in seeds(5) {
+        let mut world = World::new(options(seed));
+        world.heal();
+        world.run(|_| {});
+        let model = world.judge();
+        assert_eq!(model.terms.len(), 1, "seed {seed}: {:?}", model.terms);
+        assert_eq!(model.lost, 0, "seed {seed}");
+        assert_eq!(model.runs.len(), 19, "seed {seed}");
+    }
+}
+
+/// An entry that leases or that creates a run: its effects are owed by whoever leads next.
+fn has_effects(events: &[Kind]) -> bool {
+    events.iter().any(|e| matches!(e, Kind::AttemptLeased(_) | Kind::RunCreated(_)))
+}
+
+#[test]
+fn a_leader_that_dies_between_commit_and_effects_owes_them_to_the_next() {
+    log();
+    for seed in seeds(5) {
+        let mut world = begun(seed);
+        let deaths = Rc::new(Cell::new(0));
+        // Three leaders in a row.
+        for _ in 0..3 {
+            let terms = world.etcd.commits().len();
+            world.etcd.trap(has_effects, Fate::SenderKilled);
+            world.until("a leader was killed and another leads", SOON, |w| {
+                w.etcd.commits().len() > terms && w.etcd.commits()[terms..].iter().any(|c| starts_term(w, c)) || submits(w) >= 22
+            });
+            deaths.set(deaths.get() + 1);
+        }
+        world.heal();
+        world.run(|_| {});
+        let model = world.judge();
+        assert!(model.terms.len() >= 2, "seed {seed}: {:?}", model.terms);
+    }
+}
+
+fn starts_term(_: &World, commit: &etcd::Commit) -> bool {
+    use penstock_store::Op;
+    commit.txn.then.iter().any(|op| match op {
+        Op::Put(_, value, None) => {
+            penstock_simulation::oracle::entry::read(value).is_ok_and(|e| matches!(e.events.first(), Some(Kind::TermStarted(_))))
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn a_lost_answer_to_an_append_is_found_to_be_our_own_entry_and_the_term_goes_on() {
+    log();
+    for seed in seeds(5) {
+        let mut world = begun(seed);
+        for fate in [Fate::AnswerLost, Fate::AnsweredWithTimeout, Fate::RequestLost, Fate::Late(Duration::from_millis(700))] {
+            world.etcd.trap(has_effects, fate);
+            world.pass(Duration::from_secs(5));
+        }
+        world.heal();
+        world.run(|_| {});
+        let model = world.judge();
+        assert_eq!(model.terms.len(), 1, "seed {seed}: {:?}", model.terms);
+    }
+}
+
+#[test]
+fn a_worker_cut_off_past_its_session_comes_back_to_refusals_and_nothing_doubles() {
+    log();
+    for seed in seeds(5) {
+        let mut options = options(seed);
+        options.plan.runs = 30;
+        let mut world = World::new(options);
+        world.until("the first submits", SOON, |world| submits(world) >= 2);
+        let name = worker(1);
+        // What it says is lost first, so that it runs what it was given and its reports are late; then all is cut.
+        for n in 1..=3 {
+            world.cut_one_way(&name, &coordinator(n));
+        }
+        world.pass(Duration::from_millis(1_500));
+        world.isolate(&name);
+        world.pass(Duration::from_secs(35));
+        world.rejoin(&name);
+        world.heal();
+        world.run(|_| {});
+        let model = world.judge();
+        assert!(model.lost > 0, "seed {seed}: nothing was lost");
+        assert_eq!(model.terms.len(), 1, "seed {seed}: {:?}", model.terms);
+        assert!(model.runs.values().all(|run| run.cancelled || run.state == penstock_proto::v1::State::Success), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_leader_cut_off_from_the_store_is_replaced_and_writes_nothing_more() {
+    log();
+    for seed in seeds(5) {
+        let mut world = begun(seed);
+        let leader = world.leader().unwrap_or_default();
+        world.cut(&leader, etcd::HOST);
+        world.until("another leads", Duration::from_secs(15), |w| w.leader().is_some_and(|l| l != leader));
+        world.pass(Duration::from_secs(10));
+        world.heal();
+        world.run(|_| {});
+        let model = world.judge();
+        assert!(model.terms.len() >= 2, "seed {seed}: {:?}", model.terms);
+        assert_eq!(model.lost, 0, "seed {seed}: a failover restarts no healthy task");
+    }
+}
+
+#[test]
+fn a_host_that_goes_dark_costs_its_session_and_no_run() {
+    log();
+    for seed in seeds(5) {
+        let mut world = begun(seed);
+        let leader = world.leader().unwrap_or_default();
+        world.lose(&leader);
+        world.until("another leads", Duration::from_secs(15), |w| w.leader().is_some_and(|l| l != leader));
+        world.heal();
+        world.run(|_| {});
+        assert!(world.judge().terms.len() >= 2, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_killed_leader_is_replaced_within_a_second_since_its_host_refuses() {
+    log();
+    for seed in seeds(5) {
+        let mut world = begun(seed);
+        world.pass(Duration::from_secs(1));
+        let leader = world.leader().unwrap_or_default();
+        world.kill(&leader, Duration::from_secs(20));
+        world.until("another leads", Duration::from_secs(1), |w| w.leader().is_some_and(|l| l != leader));
+        world.heal();
+        world.run(|_| {});
+        world.judge();
+    }
+}
