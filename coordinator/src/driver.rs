@@ -73,6 +73,20 @@ struct Held {
     cut: Option<Cut>,
 }
 
+impl Held {
+    /// What waits for the same entry.
+    fn absorb(&mut self, other: Self) {
+        self.effects.extend(other.effects);
+        self.replies.extend(other.replies);
+        self.reads.extend(other.reads);
+        for (session, acks) in other.acks {
+            let mine = self.acks.entry(session).or_default();
+            mine.recorded.extend(acks.recorded);
+            mine.stale.extend(acks.stale);
+        }
+    }
+}
+
 #[derive(Default)]
 struct Acks {
     recorded: Vec<u64>,
@@ -324,9 +338,7 @@ impl Driver<'_> {
             }
             self.decide_waiting();
             self.feed_archivist();
-            if self.in_flight.is_none() && !self.batch.events.is_empty() {
-                self.close_batch();
-            }
+            self.send_or_settle();
             self.last_turn = Instant::now();
         }
     }
@@ -344,7 +356,8 @@ impl Driver<'_> {
         let replica = &mut *self.term.replica;
         replica.scheduler.at(seq);
         let Decision { events, effects, answer } = replica.scheduler.decide(input, now)?;
-        self.batch.inputs += 1;
+        // What yields no event takes no room in an entry.
+        self.batch.inputs += usize::from(!events.is_empty());
         for event in &events {
             replica.watchers.observe(&replica.scheduler, event);
             note(event);
@@ -405,12 +418,8 @@ impl Driver<'_> {
         if stuck {
             // The store takes nothing at the moment: reads go on, of what will be written first.
             reply();
-        } else if !self.batch.events.is_empty() {
-            self.batch.held.reads.push(reply);
-        } else if let Some(in_flight) = &mut self.in_flight {
-            in_flight.held.reads.push(reply);
         } else {
-            reply();
+            self.batch.held.reads.push(reply);
         }
     }
 
@@ -433,6 +442,21 @@ impl Driver<'_> {
                 let _ = found.send(true);
             })
         }));
+    }
+
+    /// Sends the batch if nothing is in flight. A batch without events has nothing to wait for but what is in flight already.
+    fn send_or_settle(&mut self) {
+        if !self.batch.events.is_empty() {
+            if self.in_flight.is_none() {
+                self.close_batch();
+            }
+            return;
+        }
+        let held = std::mem::take(&mut self.batch.held);
+        match &mut self.in_flight {
+            Some(in_flight) => in_flight.held.absorb(held),
+            None => self.release(held),
+        }
     }
 
     /// Sends the batch. The cut of a checkpoint is taken here, where state is exactly that of the entry.
@@ -473,18 +497,9 @@ impl Driver<'_> {
         replica.seq = done.seq;
         replica.digest = Some(done.digest);
         replica.now = done.now;
-        let Held { effects, replies, reads, acks, changes, cut } = done.held;
-        self.release_effects(effects);
-        for (session, acks) in acks {
-            self.acknowledge(&session, acks);
-        }
-        for (reply, answer) in replies {
-            drop(reply.send(Ok((answer, done.seq))));
-        }
-        for reply in reads {
-            reply();
-        }
-        self.term.replica.watchers.send(changes);
+        let mut held = done.held;
+        let cut = held.cut.take();
+        self.release(held);
         if let Some(cut) = cut {
             let due = Due { cut, entry_digest: done.digest, now: done.now, revision };
             if self.checkpoints.try_send(due).is_err() {
@@ -492,6 +507,22 @@ impl Driver<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What was held may leave: everything it tells is durable.
+    fn release(&mut self, held: Held) {
+        let seq = self.term.replica.seq;
+        self.release_effects(held.effects);
+        for (session, acks) in held.acks {
+            self.acknowledge(&session, acks);
+        }
+        for (reply, answer) in held.replies {
+            drop(reply.send(Ok((answer, seq))));
+        }
+        for reply in held.reads {
+            reply();
+        }
+        self.term.replica.watchers.send(held.changes);
     }
 
     fn message(&self, kind: v1::to_worker::Kind) -> v1::ToWorker {

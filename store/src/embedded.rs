@@ -113,7 +113,7 @@ impl Store for Embedded {
     }
 
     async fn space(&self) -> Result<Space, Error> {
-        self.engine.medium().space()
+        self.write(Engine::space).await
     }
 
     async fn compact(&self, _revision: u64) -> Result<(), Error> {

@@ -106,24 +106,23 @@ fn goes_on(leader: &mut Scheduler) {
 
 #[test]
 fn a_run_that_breaks_under_the_leader_frees_its_slots_and_its_attempts_are_killed() {
-    let mut w = World::with(p([("a", below(&[])), ("c", below(&[]))]), 2);
+    let mut w = World::new();
+    w.register(p([("a", below(&[])), ("c", below(&[]))]));
+    w.attach("v", 1);
+    w.attach("w", 1);
     w.submit("bad");
     w.submit("good");
-    let report = |fence| Input::Report { session: "w.1".parse().unwrap(), fence: Fence(fence), ended: ended(&Outcome::Success, 0) };
     w.leader.state.runs.get_mut(&BAD).unwrap().task_mut(0, 0).attempts.clear();
+    let report = Input::Report { session: "v.1".parse().unwrap(), fence: Fence(1), ended: ended(&Outcome::Success, 0) };
     let now = penstock_common::Now { now: Timestamp(w.now), wall: AT, random: 0 };
-    let decision = w.leader.decide(report(1), now).unwrap();
-    let effects: Vec<_> = decision
-        .effects
-        .iter()
-        .map(|effect| match effect {
-            crate::Effect::Kill { fence, .. } => format!("kill {fence}"),
-            crate::Effect::Lease { lease, .. } => format!("lease {} of {}", lease.fence, lease.run),
-            other => format!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(effects, ["kill 1", "kill 2", "lease 3 of good", "lease 4 of good"]);
-    assert_eq!(w.leader.workers()[0].used, 2);
+    let decision = w.leader.decide(report, now).unwrap();
+    let brief = |effect: &crate::Effect| match effect {
+        crate::Effect::Kill { fence, session } => format!("kill {fence} on {session}"),
+        crate::Effect::Lease { session, lease } => format!("lease {} of {} to {session}", lease.fence, lease.run),
+        other => format!("{other:?}"),
+    };
+    let effects: Vec<_> = decision.effects.iter().map(brief).collect();
+    assert_eq!(effects, ["kill 1 on v.1", "kill 2 on w.1", "lease 3 of good to v.1", "lease 4 of good to w.1"]);
 }
 
 #[test]

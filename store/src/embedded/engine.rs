@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table as RedbTable, TableDefinition, WriteTransaction};
 
@@ -17,7 +18,7 @@ use super::file::{Medium, RESERVE};
 use super::record;
 use crate::memory::apply::{self, Table};
 use crate::memory::watchers::Watchers;
-use crate::port::{Error, Key, KeyValue, Op, Outcome, Range, SessionId, Txn};
+use crate::port::{Error, Key, KeyValue, Op, Outcome, Range, SessionId, Space, Txn};
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 /// Pairs, as `record` lays them out.
@@ -37,8 +38,21 @@ pub(super) struct Engine {
     /// `None` after a failure, until the next use.
     database: RwLock<Option<Database>>,
     sessions: Mutex<Sessions>,
+    shrinking: Mutex<Shrinking>,
     pub(super) watchers: Watchers,
 }
+
+/// Whether the file may be worth shrinking.
+#[derive(Debug, Default)]
+struct Shrinking {
+    /// Something was deleted since it was last tried.
+    deleted: bool,
+    /// Not before then: the last time helped too little.
+    not_before: Option<Instant>,
+}
+
+/// How long the file is not shrunk again after that helped too little.
+const SHRINK_AGAIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Sessions {
@@ -49,8 +63,14 @@ struct Sessions {
 impl Engine {
     /// Opens the database and ends the sessions of the process before.
     pub(super) fn open(medium: Box<dyn Medium>) -> Result<Self, Error> {
-        let engine =
-            Self { medium, database: RwLock::new(None), sessions: Mutex::default(), watchers: Watchers::default() };
+        let engine = Self {
+            medium,
+            database: RwLock::new(None),
+            sessions: Mutex::default(),
+            // A process before may have deleted.
+            shrinking: Mutex::new(Shrinking { deleted: true, not_before: None }),
+            watchers: Watchers::default(),
+        };
         engine.with(initialise)?;
         engine.unbind(|_| true)?;
         Ok(engine)
@@ -60,9 +80,9 @@ impl Engine {
         &*self.medium
     }
 
-    /// A use would not have to open it first.
+    /// A use would not have to open it, or to wait for another one, first.
     pub(super) fn is_open(&self) -> bool {
-        self.database.read().is_ok_and(|database| database.is_some())
+        self.database.try_read().is_ok_and(|database| database.is_some())
     }
 
     /// Does something with the database, opening it first where the last use failed.
@@ -89,10 +109,40 @@ impl Engine {
             Err(panic) => from_panic(path, &*panic),
         };
         drop(shared);
+        give_up(&mut self.database.write().unwrap_or_else(PoisonError::into_inner));
+        Err(error)
+    }
+
+    /// Room for puts, after the file was shrunk if that may give some: redb keeps what it no longer uses.
+    fn room(&self) -> Result<u64, Error> {
+        let room = self.medium.room()?;
+        let mut shrinking = self.shrinking.lock().unwrap_or_else(PoisonError::into_inner);
+        if room >= RESERVE || !shrinking.deleted || shrinking.not_before.is_some_and(|then| Instant::now() < then) {
+            return Ok(room);
+        }
+        shrinking.deleted = false;
+        self.shrink()?;
+        let room = self.medium.room()?;
+        shrinking.not_before = (room < RESERVE).then(|| Instant::now() + SHRINK_AGAIN);
+        Ok(room)
+    }
+
+    /// Its size, and whether puts are refused now.
+    pub(super) fn space(&self) -> Result<Space, Error> {
+        let full = self.room()? < RESERVE;
+        Ok(Space { full, ..self.medium.space()? })
+    }
+
+    fn shrink(&self) -> Result<(), Error> {
+        let path = self.medium.path();
         let mut alone = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let broken = alone.take();
-        // Closing may fail or panic like any other use; the database is given up either way.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        let Some(database) = alone.as_mut() else { return Ok(()) };
+        let error = match catch_unwind(AssertUnwindSafe(|| database.compact())) {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => from_redb(path, &error.into()),
+            Err(panic) => from_panic(path, &*panic),
+        };
+        give_up(&mut alone);
         Err(error)
     }
 
@@ -127,8 +177,9 @@ impl Engine {
     /// Commits or refuses a transaction, and wakes watchers.
     pub(super) fn txn(&self, txn: &Txn) -> Result<Outcome, Error> {
         apply::check(txn)?;
-        let room = self.medium.room()?;
-        if room < RESERVE && txn.then.iter().any(|op| matches!(op, Op::Put(..))) {
+        let puts = txn.then.iter().any(|op| matches!(op, Op::Put(..)));
+        let room = if puts { self.room()? } else { self.medium.room()? };
+        if puts && room < RESERVE {
             return Err(Error::NoSpace(format!(
                 "{} MiB are left on the disk of {} and {} MiB are kept back for deletions, which go on; free some space",
                 room >> 20,
@@ -136,7 +187,11 @@ impl Engine {
                 RESERVE >> 20
             )));
         }
-        self.write(|tables| apply::apply(tables, txn))
+        let outcome = self.write(|tables| apply::apply(tables, txn));
+        if txn.then.iter().any(|op| !matches!(op, Op::Put(..))) {
+            self.shrinking.lock().unwrap_or_else(PoisonError::into_inner).deleted = true;
+        }
+        outcome
     }
 
     fn write(&self, work: impl FnOnce(&mut Tables<'_>) -> Result<(Outcome, Vec<Key>), Failure>) -> Result<Outcome, Error> {
@@ -218,9 +273,14 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+        give_up(self.database.get_mut().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Closes a database that failed. That may fail or panic too; it is given up either way.
+fn give_up(database: &mut Option<Database>) {
+    let broken = database.take();
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
 }
 
 fn said(path: &std::path::Path, failure: Failure) -> Error {

@@ -24,7 +24,7 @@ pub(super) trait Medium: Send + Sync {
     fn open(&self) -> Result<Database, Failure>;
     /// Bytes that may still be written; or why nothing may.
     fn room(&self) -> Result<u64, Error>;
-    /// Its size.
+    /// Its size; what it takes on its disk counts as used.
     fn space(&self) -> Result<Space, Error>;
 }
 
@@ -127,6 +127,6 @@ impl Medium for Disk {
     fn space(&self) -> Result<Space, Error> {
         let metadata = std::fs::metadata(&self.path).map_err(|error| self.says(&error))?;
         let used = metadata.blocks().saturating_mul(512).min(metadata.len());
-        Ok(Space { file: metadata.len(), used, quota: 0, full: self.room()? < RESERVE })
+        Ok(Space { file: metadata.len(), used, quota: 0, full: false })
     }
 }

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use penstock_common::{NodeName, QueueName, SessionId, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, NodeError, ReplayError, Retention};
-use penstock_store::{EtcdOptions, Keys};
+use penstock_proto::v1::event::Kind;
+use penstock_store::{EtcdOptions, Keys, Op};
 use penstock_worker::attempt::Host;
 use tokio::sync::Notify;
 
@@ -17,7 +18,7 @@ use crate::chance::{Dice, SimulatedClock, wall};
 use crate::etcd::{self, Etcd, Fate};
 use crate::net;
 use crate::oracle::model::Model;
-use crate::oracle::{judge, open_runs};
+use crate::oracle::{entry, judge, open_runs};
 use crate::user::{self, Notes, Plan, Saw};
 
 /// A coordinator's port.
@@ -40,8 +41,24 @@ pub struct Options {
     pub checkpoint_entries: u64,
     /// Entries are kept so long after a checkpoint covers them.
     pub keep_entries: Duration,
+    /// Each way between a coordinator and a worker (milliseconds): tasks that do nothing then take a while all the same.
+    pub worker_latency_ms: u64,
     /// What the user does.
     pub plan: Plan,
+}
+
+/// One world at a time in a process: see [`take_turn`].
+static TURN: Mutex<()> = Mutex::new(());
+
+/// tokio drops the tasks of a killed process in an order that depends on their ids, and ids are counted over the whole process:
+/// worlds take turns, and each begins at a multiple of the number of lists that ids are spread over.
+fn take_turn() -> MutexGuard<'static, ()> {
+    const LISTS: u64 = 64;
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() {
+        while runtime.spawn(async {}).id().to_string().parse::<u64>().is_ok_and(|id| id % LISTS != 0) {}
+    }
+    turn
 }
 
 /// A process and its lives.
@@ -99,6 +116,7 @@ pub struct World {
     store: Arc<Process>,
     events: Vec<String>,
     lost: BTreeSet<String>,
+    _turn: MutexGuard<'static, ()>,
 }
 
 /// Where the user's name for a coordinator is.
@@ -115,6 +133,7 @@ impl World {
     /// Builds the hosts. Nothing runs before the first step.
     pub fn new(options: Options) -> Self {
         let seed = options.seed;
+        let turn = take_turn();
         let sim = turmoil::Builder::new()
             .simulation_duration(Duration::from_secs(3_600))
             .tick_duration(Duration::from_millis(1))
@@ -138,6 +157,7 @@ impl World {
             options,
             events: Vec::new(),
             lost: BTreeSet::new(),
+            _turn: turn,
         };
         world.build();
         world
@@ -161,6 +181,12 @@ impl World {
         for process in self.workers.clone() {
             let (dice, slots, addresses) = (Dice::new(seed, &process.name), self.options.slots, addresses.clone());
             self.sim.host(process.name.clone(), move || work(process.clone(), slots, addresses.clone(), dice.clone()));
+        }
+        for worker in &self.workers {
+            for coordinator in &self.coordinators {
+                let latency = Duration::from_millis(self.options.worker_latency_ms);
+                self.sim.set_link_latency(worker.name.as_str(), coordinator.name.as_str(), latency);
+            }
         }
         self.sim.client(USER, user::act(self.options.plan.clone(), addresses, self.notes.clone(), Dice::new(seed, "user")));
     }
@@ -354,6 +380,15 @@ impl World {
         let candidates = self.keys.candidates();
         let first = self.etcd.pairs().into_iter().filter(|pair| pair.key.starts_with(&candidates)).min_by_key(|pair| pair.created)?;
         Some(first.key[candidates.len()..].split('/').next()?.to_owned())
+    }
+
+    /// The events of every entry from a commit on, by its place in [`Etcd::commits`].
+    pub fn events_since(&self, commit: usize) -> Vec<Kind> {
+        let entry = |op: &Op| match op {
+            Op::Put(key, value, _) => self.keys.seq_of(key).and_then(|_| entry::read(value).ok()),
+            Op::Delete(_) | Op::DeleteRange(..) => None,
+        };
+        self.etcd.commits_since(commit).iter().flat_map(|c| &c.txn.then).filter_map(entry).flat_map(|e| e.events).collect()
     }
 
     /// Everything that happened, in order, for a comparison byte by byte.

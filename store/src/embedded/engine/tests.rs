@@ -12,7 +12,7 @@ use redb::StorageBackend;
 
 use super::super::file::builder;
 use super::*;
-use crate::port::{Guard, Space};
+use crate::port::Guard;
 
 /// Bytes that outlive the database that has them open, as a file does; each write or sync may fail.
 #[derive(Debug, Clone, Default)]
@@ -23,14 +23,15 @@ struct Platter {
     /// They fail from this one on.
     fails_from: Arc<AtomicU64>,
     full: Arc<AtomicBool>,
-    room: Arc<AtomicU64>,
+    /// Bytes it may hold.
+    capacity: Arc<AtomicU64>,
 }
 
 impl Platter {
     fn new() -> Self {
         let new = Self::default();
         new.heal();
-        new.room.store(u64::MAX, Ordering::SeqCst);
+        new.capacity.store(u64::MAX, Ordering::SeqCst);
         new
     }
 
@@ -91,7 +92,7 @@ impl Medium for Platter {
     }
 
     fn room(&self) -> Result<u64, Error> {
-        Ok(self.room.load(Ordering::SeqCst))
+        Ok(self.capacity.load(Ordering::SeqCst).saturating_sub(self.bytes.lock().unwrap().len() as u64))
     }
 
     fn space(&self) -> Result<Space, Error> {
@@ -183,15 +184,41 @@ fn a_session_outlives_a_failure_of_the_disk_and_its_end_can_be_asked_for_again()
 }
 
 #[test]
-fn puts_are_refused_before_the_disk_is_full_and_deletions_go_on() {
+fn puts_are_refused_before_the_disk_is_full_until_something_is_deleted() {
     let platter = Platter::new();
     let engine = Engine::open(Box::new(platter.clone())).unwrap();
-    engine.txn(&create("k0")).unwrap();
-    platter.room.store(RESERVE - 1, Ordering::SeqCst);
-    assert!(matches!(engine.txn(&create("k1")), Err(Error::NoSpace(_))));
+    platter.capacity.store(RESERVE + 4 * 1024 * 1024, Ordering::SeqCst);
+    let put = |number: usize| Txn { then: vec![Op::Put(format!("k{number}"), vec![7; 100_000].into(), None)], ..Txn::default() };
+    let refused = (0..200).map(|number| engine.txn(&put(number))).find_map(Result::err).unwrap();
+    assert!(matches!(refused, Error::NoSpace(_)), "{refused}");
+    assert!(engine.space().unwrap().full);
+    let there = keys(&engine).len();
+    assert!(there > 10, "{there}");
+    engine.txn(&Txn { then: vec![Op::DeleteRange("k".to_owned(), "l".to_owned())], ..Txn::default() }).unwrap();
+    // The room it had taken on the disk is given back; that is not tried at once, for it did not help a moment ago.
+    engine.shrinking.lock().unwrap().not_before = None;
+    assert!(!engine.space().unwrap().full);
+    engine.txn(&put(0)).unwrap();
     assert_eq!(keys(&engine), ["k0"]);
-    engine.txn(&Txn { then: vec![Op::Delete("k0".to_owned())], ..Txn::default() }).unwrap();
-    assert_eq!(keys(&engine), Vec::<Key>::new());
+}
+
+#[test]
+fn a_disk_that_fails_while_the_file_is_shrunk_loses_nothing() {
+    for after in 0..40 {
+        let platter = Platter::new();
+        let engine = Engine::open(Box::new(platter.clone())).unwrap();
+        for number in 0..40 {
+            engine.txn(&create(&format!("k{number:02}"))).unwrap();
+        }
+        engine.txn(&Txn { then: vec![Op::DeleteRange("k00".to_owned(), "k30".to_owned())], ..Txn::default() }).unwrap();
+        platter.capacity.store(0, Ordering::SeqCst);
+        platter.fail(after);
+        assert!(engine.txn(&create("k99")).is_err());
+        platter.heal();
+        assert_eq!(keys(&engine).len(), 10, "after {after}");
+        platter.capacity.store(u64::MAX, Ordering::SeqCst);
+        engine.txn(&create("k99")).unwrap();
+    }
 }
 
 #[test]

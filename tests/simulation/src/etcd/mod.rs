@@ -126,6 +126,16 @@ impl Etcd {
         self.state().commits.clone()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.state().commits.len()
+    }
+
+    /// Every commit from one on.
+    pub fn commits_since(&self, place: usize) -> Vec<Commit> {
+        self.state().commits.get(place..).unwrap_or_default().to_vec()
+    }
+
     /// Everything it holds, as it is.
     pub fn pairs(&self) -> Vec<KeyValue> {
         self.memory.pairs()

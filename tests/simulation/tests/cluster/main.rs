@@ -11,11 +11,20 @@ use penstock_simulation::chance::Dice;
 use penstock_simulation::user::{Pipeline, Plan};
 use penstock_simulation::world::Options;
 
+/// Milliseconds since a simulation began.
+struct VirtualTime;
+
+impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
+    fn format_time(&self, writer: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:>8} ms", penstock_simulation::etcd::elapsed_ms())
+    }
+}
+
 /// A log of the hosts, where `RUST_LOG` asks for one.
 fn log() {
     use tracing_subscriber::EnvFilter;
     if std::env::var_os("RUST_LOG").is_some() {
-        drop(tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).without_time().with_test_writer().try_init());
+        drop(tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_timer(VirtualTime).with_test_writer().try_init());
     }
 }
 
@@ -31,6 +40,7 @@ fn options(seed: u64) -> Options {
         slots: 4,
         checkpoint_entries: dice.number(15, 60),
         keep_entries: dice.millis(2_000, 20_000),
+        worker_latency_ms: dice.number(1, 300),
         plan: Plan { pipelines, submitters: 3, runs: 6, pause_ms: 600, repeated: 25, cancelled: 10 },
     }
 }

@@ -17,6 +17,7 @@ fn whatever_fails_every_invariant_holds_and_the_cluster_converges_once_faults_st
         options.workers = 3;
         options.plan.runs = 25;
         options.plan.pause_ms = 3_000;
+        options.worker_latency_ms += 100;
         let mut world = World::new(options);
         let mut nemesis = Nemesis::new(seed, Duration::from_secs(60), (300, 3_000));
         world.run(|world| nemesis.turn(world));
