@@ -137,17 +137,13 @@ const LIVENESS_TURN: Duration = Duration::from_millis(100);
 pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver<bool>) -> Ended {
     let fenced = term.candidacy.fenced();
     let keys = term.replica.journal.keys().clone();
-    let checkpointer = match Checkpointer::new(fenced.clone(), term.replica.journal.clone(), term.policy).await {
-        Ok(checkpointer) => checkpointer,
-        Err(error) => return Ended::Deposed(error.to_string()),
-    };
     let (archivist, runs) = mpsc::channel(256);
     let (archived_tx, archived) = mpsc::channel(1_024);
     let (checkpoints, due) = mpsc::channel(1);
     let (written_tx, written) = mpsc::channel(1);
     let tasks = [
         tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
-        tokio::spawn(write_checkpoints(checkpointer, due, written_tx)),
+        tokio::spawn(write_checkpoints(fenced.clone(), term.replica.journal.clone(), term.policy, due, written_tx)),
         tokio::spawn(keep_house(fenced.clone(), keys, term.retention, term.clock.clone(), term.queues.trouble.clone())),
     ];
     let epoch = Epoch { incarnation: term.replica.incarnation, revision: term.candidacy.created() };
@@ -181,13 +177,30 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     ended
 }
 
-async fn write_checkpoints(mut checkpointer: Checkpointer, mut due: mpsc::Receiver<Due>, written: mpsc::Sender<Option<(u64, Seq)>>) {
+async fn write_checkpoints(
+    fenced: Fenced,
+    journal: penstock_store::Journal,
+    policy: Policy,
+    mut due: mpsc::Receiver<Due>,
+    written: mpsc::Sender<Option<(u64, Seq)>>,
+) {
+    // Made when it is first needed: a handover waits for nothing that it can do without.
+    let mut checkpointer = None;
     while let Some(due) = due.recv().await {
         let (number, seq) = (due.cut.number, due.cut.seq);
-        let outcome = match checkpointer.write(due).await {
+        let outcome = async {
+            let checkpointer = match &mut checkpointer {
+                Some(checkpointer) => checkpointer,
+                none => none.insert(Checkpointer::new(fenced.clone(), journal.clone(), policy).await?),
+            };
+            checkpointer.write(due).await
+        };
+        let outcome = match outcome.await {
             Ok(()) => Some((number, seq)),
             Err(error) => {
                 tracing::warn!(%error, seq = seq.0, "the checkpoint could not be written; the next one will hold what this one would");
+                // What of it is in the store is not known: it is listed again.
+                checkpointer = None;
                 None
             }
         };

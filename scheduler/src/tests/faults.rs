@@ -78,6 +78,19 @@ fn a_corrupt_event_sets_only_its_run_aside_and_replicas_agree() {
     }
 }
 
+#[test]
+fn an_event_that_breaks_half_way_leaves_a_run_that_reloads_as_it_is() {
+    let mut w = two_runs();
+    let fence = w.fence("w", "a");
+    w.finish("w", fence, &Outcome::Exit(1));
+    let ranges = vec![(0, 1), (7, 8)];
+    let broken = Event::GenerationOpened { run: BAD, generation: 2, ranges, by: Arc::from(""), note: Arc::from(""), at: AT };
+    w.follower.replay(&broken);
+    assert_eq!(w.follower.run(&run_id("bad")).unwrap().reason, Some(Reason::Quarantined));
+    assert_eq!(w.follower.live(), (2, 2));
+    w.checker.reloads(&mut w.follower);
+}
+
 /// A leader that finds a set-aside run kills what is left of it and serves the others.
 fn goes_on(leader: &mut Scheduler) {
     let now = penstock_common::Now { now: AT, wall: AT, random: 0 };
