@@ -51,10 +51,7 @@ impl Embedded {
     }
 
     /// Runs blocking work on a thread of its own. If the caller goes away, the work is still done.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
         let engine = Arc::clone(&self.engine);
         let ended = tokio::time::timeout(DEADLINE, tokio::task::spawn_blocking(move || work(&engine))).await;
         match ended {
@@ -64,10 +61,7 @@ impl Embedded {
         }
     }
 
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&Engine) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
         let turn = tokio::time::timeout(DEADLINE, Arc::clone(&self.writer).lock_owned()).await.map_err(|_| self.late())?;
         self.blocking(move |engine| {
             let done = work(engine);

@@ -119,9 +119,7 @@ impl Etcd {
         let (member, version) = found?;
         route.start_at(member);
         if let Some(fixed) = failure::older_than(&version) {
-            tracing::warn!(
-                "etcd {version} has known faults in leases and reads that can be stale; {fixed} and later have them fixed"
-            );
+            tracing::warn!("etcd {version} has known faults in leases and reads that can be stale; {fixed} and later have them fixed");
         }
         let service = etcd_client::Channel::Custom(BoxCloneSyncService::new(route.clone().map_err(tower::BoxError::from)));
         let client = tokio::time::timeout(options.request_timeout, open(service, &options)).await;
@@ -233,10 +231,11 @@ impl Store for Etcd {
         read::range(self, &range).await
     }
 
+    /// Waits half as long as other calls: whoever had no answer can ask again, another member too, while its session lives.
     async fn txn(&self, txn: Txn) -> Result<Outcome, Error> {
         apply::check(&txn)?;
         let request = request(&txn);
-        let reply = self.call(|| {
+        let reply = self.call_within(self.deadline / 2, || {
             let (mut kv, request) = (self.kv.clone(), request.clone());
             async move { kv.txn(request).await }
         });

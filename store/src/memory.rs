@@ -169,7 +169,11 @@ impl Table for State {
         if from >= to {
             return Ok(Vec::new());
         }
-        Ok(self.pairs.range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to))).map(|(key, _)| key.clone()).collect())
+        Ok(self
+            .pairs
+            .range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Excluded(to)))
+            .map(|(key, _)| key.clone())
+            .collect())
     }
 }
 

@@ -42,11 +42,7 @@ async fn an_etcd_that_is_not_there_is_said_to_be_unreachable_at_once_by_name() {
     // It takes connections and says nothing.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent_at = silent.local_addr().unwrap().to_string();
-    let quick = EtcdOptions {
-        request_timeout: Duration::from_millis(500),
-        connect_timeout: Duration::from_millis(500),
-        ..to(&silent_at)
-    };
+    let quick = EtcdOptions { request_timeout: Duration::from_millis(500), connect_timeout: Duration::from_millis(500), ..to(&silent_at) };
     let (error, text, took) = refused(quick).await;
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(text.contains(&silent_at), "{text}");
@@ -61,11 +57,8 @@ async fn an_etcd_that_is_not_there_is_said_to_be_unreachable_at_once_by_name() {
 async fn the_member_that_answers_is_used_and_another_one_after_it_went_away() {
     let dead = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string();
     let mut server = EtcdServer::start();
-    let options = EtcdOptions {
-        endpoints: vec![dead.clone(), server.endpoint()],
-        request_timeout: Duration::from_secs(1),
-        ..EtcdOptions::default()
-    };
+    let options =
+        EtcdOptions { endpoints: vec![dead.clone(), server.endpoint()], request_timeout: Duration::from_secs(1), ..EtcdOptions::default() };
     let store = Etcd::connect(options).await.unwrap();
     let name = store.describe();
     assert!(name.starts_with("etcd 3.") && name.ends_with(&format!(" at {dead},{}", server.endpoint())), "{name}");
@@ -108,9 +101,7 @@ async fn with_users(server: &EtcdServer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_right_password_is_let_in_and_only_to_its_keys() {
     let mut server = EtcdServer::start();
-    let user = |user: &str, password: &str| {
-        EtcdOptions { user: Some((user.to_owned(), password.to_owned())), ..to(server.endpoint()) }
-    };
+    let user = |user: &str, password: &str| EtcdOptions { user: Some((user.to_owned(), password.to_owned())), ..to(server.endpoint()) };
     let (error, text, _) = refused(user("penstock", "right")).await;
     assert!(matches!(error, Error::Denied(_)) && text.contains("not enabled"), "{error:?}");
     with_users(&server).await;

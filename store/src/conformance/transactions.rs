@@ -88,11 +88,7 @@ pub(super) async fn revisions_rise_by_one_and_only_when_something_changes(store:
 pub(super) async fn of_many_that_create_one_key_exactly_one_commits(store: &Tested, prefix: &str) {
     let key = format!("{prefix}k");
     let attempt = |number: usize| {
-        let txn = Txn {
-            guards: vec![Guard::Absent(key.clone())],
-            then: vec![put(&key, number.to_string())],
-            otherwise: vec![key.clone()],
-        };
+        let txn = Txn { guards: vec![Guard::Absent(key.clone())], then: vec![put(&key, number.to_string())], otherwise: vec![key.clone()] };
         async move { store.txn(txn).await.expect("answers") }
     };
     let outcomes = join_all((0..16).map(attempt)).await;

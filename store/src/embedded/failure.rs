@@ -32,14 +32,7 @@ macro_rules! broken {
         })*
     };
 }
-broken!(
-    redb::StorageError,
-    redb::TableError,
-    redb::TransactionError,
-    redb::CommitError,
-    redb::SetDurabilityError,
-    redb::DatabaseError
-);
+broken!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::SetDurabilityError, redb::DatabaseError);
 
 /// What to do about a damaged file.
 pub(super) const RESTORE: &str = "restore it from a backup, or move it away to start with an empty store";
@@ -48,9 +41,7 @@ pub(super) const RESTORE: &str = "restore it from a backup, or move it away to s
 pub(super) fn from_redb(path: &Path, error: &redb::Error) -> Error {
     let path = path.display();
     match error {
-        redb::Error::DatabaseAlreadyOpen => {
-            Error::InUse(format!("{path} is held by another process; stop that one, or use another path"))
-        }
+        redb::Error::DatabaseAlreadyOpen => Error::InUse(format!("{path} is held by another process; stop that one, or use another path")),
         redb::Error::Io(error) => from_io(&path.to_string(), error),
         redb::Error::Corrupted(what) => Error::Damaged(format!("{path}: {what}; {RESTORE}")),
         redb::Error::UpgradeRequired(version) => {
@@ -60,7 +51,9 @@ pub(super) fn from_redb(path: &Path, error: &redb::Error) -> Error {
         | redb::Error::TableIsMultimap(_)
         | redb::Error::TableIsNotMultimap(_)
         | redb::Error::TypeDefinitionChanged { .. }
-        | redb::Error::TableDoesNotExist(_) => Error::Invalid(format!("{path} is a redb file of another program ({error}); use another path")),
+        | redb::Error::TableDoesNotExist(_) => {
+            Error::Invalid(format!("{path} is a redb file of another program ({error}); use another path"))
+        }
         redb::Error::ValueTooLarge(_) => Error::Invalid(error.to_string()),
         _ => Error::Unavailable(format!("{path}: {error}; it is opened again at the next call")),
     }

@@ -8,8 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Builder, Database, DatabaseError};
 
@@ -59,29 +58,35 @@ impl Disk {
         from_io(&self.path.display().to_string(), error)
     }
 
-    /// Makes an empty file where there is none. An empty file that was there before is refused: a store was cut to
-    /// nothing, or its first start was.
+    /// Makes an empty file, and its directories, where there is none.
     fn create(&self) -> Result<bool, Error> {
         let parent = parent(&self.path);
         std::fs::create_dir_all(parent).map_err(|error| from_io(&parent.display().to_string(), &error))?;
         match OpenOptions::new().write(true).create_new(true).open(&self.path) {
-            Ok(_) => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(self.says(&error)),
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(self.says(&error)),
         }
-        for wait in [100, 400, 0] {
-            let metadata = std::fs::metadata(&self.path).map_err(|error| self.says(&error))?;
-            if metadata.is_dir() {
-                return Err(self.says(&io::ErrorKind::IsADirectory.into()));
+    }
+
+    fn open_file(&self, created: bool) -> Result<Database, Failure> {
+        // `open` refuses an empty file that was there before: a store was cut to nothing, or its first start was.
+        let opened = if created { builder().create(&self.path) } else { builder().open(&self.path) };
+        let database = opened.map_err(|error| match error {
+            DatabaseError::Storage(redb::StorageError::Io(_)) if !created && self.is_empty() => {
+                Failure::Said(Error::Damaged(format!("{} is empty; {RESTORE}", self.path.display())))
             }
-            if metadata.len() > 0 {
-                return Ok(false);
-            }
-            // Another process may just be creating it.
-            #[allow(clippy::disallowed_methods, reason = "opening blocks anyway, before anything else runs")]
-            std::thread::sleep(Duration::from_millis(wait));
+            error => error.into(),
+        })?;
+        if created {
+            let directory = File::open(parent(&self.path)).and_then(|directory| directory.sync_all());
+            directory.map_err(|error| self.says(&error))?;
         }
-        Err(Error::Damaged(format!("{} is empty; {RESTORE}", self.path.display())))
+        Ok(database)
+    }
+
+    fn is_empty(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() == 0)
     }
 }
 
@@ -96,17 +101,19 @@ impl Medium for Disk {
     }
 
     fn open(&self) -> Result<Database, Failure> {
-        let mut opened = self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         // Once opened, it is never made anew: that would hide that it was deleted.
         let created = opened.is_none() && self.create()?;
-        let database = if created { builder().create(&self.path) } else { builder().open(&self.path) }
-            .map_err(|error| match error {
-                DatabaseError::Storage(redb::StorageError::Io(error)) => Failure::Said(self.says(&error)),
-                error => error.into(),
-            })?;
-        if created {
-            File::open(parent(&self.path)).and_then(|directory| directory.sync_all()).map_err(|error| self.says(&error))?;
-        }
+        let database = match self.open_file(created) {
+            Ok(database) => database,
+            Err(failure) => {
+                // A start that failed leaves no half-made file, unless another process took it meanwhile.
+                if created && !matches!(&failure, Failure::Broken(error) if matches!(**error, redb::Error::DatabaseAlreadyOpen)) {
+                    let _ = std::fs::remove_file(&self.path);
+                }
+                return Err(failure);
+            }
+        };
         let metadata = std::fs::metadata(&self.path).map_err(|error| self.says(&error))?;
         *opened = Some((metadata.dev(), metadata.ino()));
         Ok(database)
@@ -114,7 +121,7 @@ impl Medium for Disk {
 
     fn room(&self) -> Result<u64, Error> {
         let found = std::fs::metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        if found != *self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        if found != *self.opened.lock().unwrap_or_else(PoisonError::into_inner) {
             return Err(Error::Damaged(format!(
                 "{} was deleted or replaced while in use; put the file back, or stop and {RESTORE}",
                 self.path.display()

@@ -36,9 +36,7 @@ fn from_status(name: &str, status: &Status) -> Error {
         Code::FailedPrecondition if text.contains("authentication is not enabled") => {
             Error::Denied(format!("{told}; leave the user away, or enable authentication in etcd"))
         }
-        Code::InvalidArgument if text.contains("authentication failed") => {
-            Error::Denied(format!("{told}; check user and password"))
-        }
+        Code::InvalidArgument if text.contains("authentication failed") => Error::Denied(format!("{told}; check user and password")),
         Code::InvalidArgument if text.contains("user name is empty") => {
             Error::Denied(format!("{told}; this etcd wants a user and a password"))
         }

@@ -117,7 +117,8 @@ fn after(key: &str) -> Key {
 pub(super) fn pair(found: etcd_client::KeyValue) -> Result<KeyValue, Error> {
     let (created, modified) = (unsigned(found.create_revision()), unsigned(found.mod_revision()));
     let (key, value) = found.into_key_value();
-    let key = String::from_utf8(key).map_err(|_| Error::Damaged("a key under the prefix is no text: another program writes there".to_owned()))?;
+    let key =
+        String::from_utf8(key).map_err(|_| Error::Damaged("a key under the prefix is no text: another program writes there".to_owned()))?;
     Ok(KeyValue { key, value: Bytes::from(value), created, modified })
 }
 

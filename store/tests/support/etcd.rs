@@ -3,7 +3,8 @@
 //! Only etcd's own safe settings are used, so fsync is on. There is no skipping: without etcd the test fails and says
 //! what to do.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// The waiting is for another process, and in no runtime.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -25,8 +25,22 @@ impl Authority {
     pub(crate) fn issue(&self, name: &str) {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
         self.openssl(&[
-            "req", "-x509", "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", &format!("/CN={name}"), "-keyout", &key, "-out",
-            &certificate, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+            "req",
+            "-x509",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-subj",
+            &format!("/CN={name}"),
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
         ]);
     }
 

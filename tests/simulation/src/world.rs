@@ -116,6 +116,7 @@ pub struct World {
     store: Arc<Process>,
     events: Vec<String>,
     lost: BTreeSet<String>,
+    fates: usize,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -157,6 +158,7 @@ impl World {
             options,
             events: Vec::new(),
             lost: BTreeSet::new(),
+            fates: 0,
             _turn: turn,
         };
         world.build();
@@ -196,6 +198,11 @@ impl World {
         self.options.seed
     }
 
+    /// How many traps went off.
+    pub fn fates(&self) -> usize {
+        self.fates
+    }
+
     /// How many coordinators and workers there are.
     pub fn size(&self) -> (usize, usize) {
         (self.coordinators.len(), self.workers.len())
@@ -214,6 +221,7 @@ impl World {
         };
         for sprung in self.etcd.sprung() {
             self.event(format!("{:?} for entry {} of {}", sprung.fate, sprung.seq, sprung.node));
+            self.fates += 1;
             if sprung.fate == Fate::SenderKilled {
                 self.kill(&sprung.node, Duration::from_millis(1_500));
             }

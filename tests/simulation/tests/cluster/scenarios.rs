@@ -1,7 +1,5 @@
 //! One fault each, at the worst moment.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use penstock_proto::v1::State;
@@ -66,15 +64,22 @@ fn a_leader_that_dies_between_commit_and_effects_owes_them_to_the_next() {
 fn a_lost_answer_to_an_append_is_found_to_be_our_own_entry_and_the_term_goes_on() {
     log();
     for seed in seeds(5) {
-        let mut world = begun(seed);
+        let mut options = options(seed);
+        options.plan.runs = 30;
+        let mut world = World::new(options);
+        world.until("the first submits", SOON, |world| submits(world) >= 2);
         for fate in [Fate::AnswerLost, Fate::AnsweredWithTimeout, Fate::RequestLost, Fate::Late(Duration::from_millis(700))] {
+            let met = world.fates();
             world.etcd.trap(has_effects, fate);
-            world.pass(Duration::from_secs(5));
+            world.until("the fate", SOON, |world| world.fates() > met);
+            let entries = world.etcd.count();
+            world.until("the next entry", Duration::from_secs(4), |world| !world.events_since(entries).is_empty());
         }
         world.heal();
         world.run(|_| {});
         let model = world.judge();
         assert_eq!(model.terms.len(), 1, "seed {seed}: {:?}", model.terms);
+        assert_eq!(model.lost, 0, "seed {seed}");
     }
 }
 
