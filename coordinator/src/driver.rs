@@ -8,28 +8,33 @@
 //! While an append is in flight the next batch is decided, so batches grow with load. When leadership is lost everything held
 //! is dropped: whoever waits asks again, with the same id.
 
-use std::collections::{BTreeMap, VecDeque};
+mod dispatch;
+
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_common::limits::{BATCH_BYTES, COORDINATOR_SESSION_S, MAX_INPUTS_PER_BATCH};
-use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId, Timestamp};
-use penstock_proto::{encode_events, v1};
-use penstock_scheduler::{Answer, Cut, Decision, Effect, Input, Rejection, RunCut};
+use penstock_common::record::Ended as EndedAttempt;
+use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId};
+use penstock_proto::encode_events;
+use penstock_scheduler::{Answer, Decision, Input, Rejection, RunCut};
 use penstock_store::{Candidacy, Fenced, FencedError, blobs};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::archive::{self, Retention};
-use crate::checkpoint::{Checkpointer, Due, Policy};
+use crate::checkpoint::{Due, Policy};
+use crate::chores::{keep_house, write_checkpoints};
 use crate::clock::{Clock, TermClock};
 use crate::entry::{self, Header};
-use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reply, Reported, Role, Subscribe, Trouble};
+use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reported, Role, Subscribe};
+use crate::held::{Batch, Held, InFlight, Work};
 use crate::replica::Replica;
 use crate::sessions::{Lost, Sessions};
-use crate::watch::{Collected, Watchers};
+use crate::watch::Watchers;
 
 /// Why a term ended.
 #[derive(Debug)]
@@ -52,56 +57,6 @@ pub(crate) struct Term<'a> {
     pub(crate) retention: Retention,
 }
 
-/// Decided, not yet sent.
-#[derive(Default)]
-struct Batch {
-    events: Vec<u8>,
-    inputs: usize,
-    held: Held,
-}
-
-type Answered = Result<(Answer, Seq), Refusal>;
-
-/// What waits for an entry to be durable.
-#[derive(Default)]
-struct Held {
-    effects: Vec<Effect>,
-    replies: Vec<(oneshot::Sender<Answered>, Answer)>,
-    reads: Vec<Reply>,
-    acks: BTreeMap<SessionId, Acks>,
-    changes: Collected,
-    cut: Option<Cut>,
-}
-
-impl Held {
-    /// What waits for the same entry.
-    fn absorb(&mut self, other: Self) {
-        self.effects.extend(other.effects);
-        self.replies.extend(other.replies);
-        self.reads.extend(other.reads);
-        for (session, acks) in other.acks {
-            let mine = self.acks.entry(session).or_default();
-            mine.recorded.extend(acks.recorded);
-            mine.stale.extend(acks.stale);
-        }
-    }
-}
-
-#[derive(Default)]
-struct Acks {
-    recorded: Vec<u64>,
-    stale: Vec<u64>,
-}
-
-struct InFlight {
-    append: Pin<Box<dyn Future<Output = Result<u64, FencedError>> + Send>>,
-    seq: Seq,
-    digest: Digest,
-    now: Timestamp,
-    bytes: usize,
-    held: Held,
-}
-
 struct Driver<'a> {
     term: Term<'a>,
     fenced: Fenced,
@@ -120,12 +75,6 @@ struct Driver<'a> {
     storing: Option<Storing>,
     /// Taken from the queues, not yet decided: a batch has room for so much only.
     waiting: VecDeque<Work>,
-}
-
-/// One thing to decide.
-enum Work {
-    Report(SessionId, Fence, penstock_common::record::Ended),
-    Command(Command),
 }
 
 /// A definition being stored, and the command that waits for it.
@@ -175,82 +124,6 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     driver.term.replica.watchers.clear();
     tracing::info!(%epoch, ?ended, "the term is over");
     ended
-}
-
-async fn write_checkpoints(
-    fenced: Fenced,
-    journal: penstock_store::Journal,
-    policy: Policy,
-    mut due: mpsc::Receiver<Due>,
-    written: mpsc::Sender<Option<(u64, Seq)>>,
-) {
-    // Made when it is first needed: a handover waits for nothing that it can do without.
-    let mut checkpointer = None;
-    while let Some(due) = due.recv().await {
-        let (number, seq) = (due.cut.number, due.cut.seq);
-        let outcome = async {
-            let checkpointer = match &mut checkpointer {
-                Some(checkpointer) => checkpointer,
-                none => none.insert(Checkpointer::new(fenced.clone(), journal.clone(), policy).await?),
-            };
-            checkpointer.write(due).await
-        };
-        let outcome = match outcome.await {
-            Ok(()) => Some((number, seq)),
-            Err(error) => {
-                tracing::warn!(%error, seq = seq.0, "the checkpoint could not be written; the next one will hold what this one would");
-                // What of it is in the store is not known: it is listed again.
-                checkpointer = None;
-                None
-            }
-        };
-        if written.send(outcome).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Deletes old history, and says in time when the store has little room.
-async fn keep_house(
-    fenced: Fenced,
-    keys: penstock_store::Keys,
-    keep: Retention,
-    clock: Arc<dyn Clock>,
-    trouble: Arc<tokio::sync::watch::Sender<Option<Trouble>>>,
-) {
-    let mut turns = 0u32;
-    loop {
-        if let Ok(space) = fenced.store().space().await {
-            let high = space.quota > 0 && space.used >= space.quota / 4 * 3;
-            let why = if space.full {
-                format!(
-                    "the store is full ({} of {} bytes): nothing is started until there is room; compact and defragment etcd, then disarm its alarm",
-                    space.file, space.quota
-                )
-            } else {
-                format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota)
-            };
-            let now = (space.full || high).then_some(Trouble { full: space.full, why });
-            trouble.send_if_modified(|current| {
-                let changed = current.as_ref().map(|t| t.full) != now.as_ref().map(|t| t.full);
-                if changed {
-                    match &now {
-                        Some(trouble) => tracing::error!("{}", trouble.why),
-                        None => tracing::info!("the store has room again"),
-                    }
-                    *current = now;
-                }
-                changed
-            });
-        }
-        if turns.is_multiple_of(12)
-            && let Err(error) = archive::trim(&fenced, &keys, keep, clock.wall().0).await
-        {
-            tracing::warn!(%error, "old history could not be deleted");
-        }
-        turns = turns.wrapping_add(1);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-    }
 }
 
 impl Driver<'_> {
@@ -414,7 +287,7 @@ impl Driver<'_> {
         }
     }
 
-    fn report(&mut self, session: SessionId, fence: Fence, ended: penstock_common::record::Ended) {
+    fn report(&mut self, session: SessionId, fence: Fence, ended: EndedAttempt) {
         let answer = self.try_decide(Input::Report { session: session.clone(), fence, ended });
         let acks = self.batch.held.acks.entry(session).or_default();
         match answer {
@@ -536,53 +409,6 @@ impl Driver<'_> {
             reply();
         }
         self.term.replica.watchers.send(held.changes);
-    }
-
-    fn message(&self, kind: v1::to_worker::Kind) -> v1::ToWorker {
-        v1::ToWorker { epoch: Some(self.header.epoch.into()), seq: self.term.replica.seq.0, kind: Some(kind) }
-    }
-
-    fn acknowledge(&self, session: &SessionId, acks: Acks) {
-        if !acks.stale.is_empty() {
-            let kill = v1::Kill { fences: acks.stale.clone() };
-            self.term.sessions.send(session, self.message(v1::to_worker::Kind::Kill(kill)));
-        }
-        let fences = acks.recorded.into_iter().chain(acks.stale).collect();
-        self.term.sessions.send(session, self.message(v1::to_worker::Kind::Acks(v1::ReportAcks { fences })));
-    }
-
-    fn release_effects(&mut self, effects: Vec<Effect>) {
-        let mut leases: BTreeMap<SessionId, Vec<v1::Lease>> = BTreeMap::new();
-        let mut after = Vec::new();
-        for effect in effects {
-            match effect {
-                Effect::Lease { session, lease } => leases.entry(session).or_default().push((*lease).into()),
-                Effect::Cancel { session, fence, reason } => {
-                    let cancel = v1::Cancel { fence: fence.0, reason: reason.as_str().to_owned() };
-                    after.push((session, v1::to_worker::Kind::Cancel(cancel)));
-                }
-                Effect::Kill { session, fence: Fence(fence) } => {
-                    after.push((session, v1::to_worker::Kind::Kill(v1::Kill { fences: vec![fence] })));
-                }
-                Effect::Archive(cut) => self.to_archive.push_back(*cut),
-            }
-        }
-        for (session, leases) in leases {
-            let mut rest = leases.into_iter().peekable();
-            while rest.peek().is_some() {
-                let mut message = v1::Leases::default();
-                let mut bytes = 0;
-                while let Some(lease) = rest.next_if(|_| bytes < 512 * 1024) {
-                    bytes += lease.spec.len() + lease.params.len() + 256;
-                    bytes += lease.outputs.values().flat_map(|o| o.values.values()).map(String::len).sum::<usize>();
-                    message.leases.push(lease);
-                }
-                self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Leases(message)));
-            }
-        }
-        for (session, kind) in after {
-            self.term.sessions.send(&session, self.message(kind));
-        }
     }
 
     fn feed_archivist(&mut self) {

@@ -10,10 +10,12 @@
 mod api;
 mod archive;
 mod checkpoint;
+mod chores;
 mod clock;
 mod driver;
 mod entry;
 mod handle;
+mod held;
 mod node;
 mod replica;
 mod sessions;

@@ -222,7 +222,8 @@ async fn a_full_etcd_refuses_puts_and_sessions_while_reads_and_deletions_go_on()
     store.txn(put("before", 100)).await.unwrap();
     let session = store.open_session(Duration::from_secs(30)).await.unwrap();
     let mut full = None;
-    for number in 0..10 {
+    // etcd learns its size when it flushes, every 100 ms.
+    for number in 0..200 {
         match store.txn(put(&format!("fill/{number}"), 1_000_000)).await {
             Ok(_) => {}
             Err(error) => {
@@ -233,6 +234,12 @@ async fn a_full_etcd_refuses_puts_and_sessions_while_reads_and_deletions_go_on()
     }
     let Some(Error::NoSpace(text)) = full else { panic!("expected NoSpace, got {full:?}") };
     assert!(text.contains("defrag") && text.contains("alarm disarm") && !text.contains('\n'), "{text}");
+    // The alarm is raised a moment after the first refusal.
+    let since = Instant::now();
+    while !store.space().await.unwrap().full {
+        assert!(since.elapsed() < Duration::from_secs(10), "no alarm");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(matches!(store.txn(put("small", 1)).await, Err(Error::NoSpace(_))));
     let mixed = Txn { then: vec![Op::Delete("before".to_owned()), put("small", 1).then.remove(0)], ..Txn::default() };
     assert!(matches!(store.txn(mixed).await, Err(Error::NoSpace(_))));

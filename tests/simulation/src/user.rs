@@ -156,7 +156,7 @@ impl Notes {
     }
 }
 
-/// Does what the plan says, waits for calm, and demands that everything acknowledged ends.
+/// Does what the plan says, waits for calm, and demands that everything acknowledged ends; what had no answer may not exist.
 pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice) -> turmoil::Result {
     let client = Client::with(net::dialer(), &coordinators, Duration::from_secs(60), "user")?;
     for pipeline in &plan.pipelines {
@@ -164,7 +164,7 @@ pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice
         notes.note(Saw::Registered { pipeline: answer.pipeline, version: answer.version });
     }
     let submitters = (0..plan.submitters).map(|number| submitter(number, &plan, &client, &notes, &dice));
-    let acknowledged: Vec<String> = futures_util::future::join_all(submitters).await.into_iter().flatten().collect();
+    let runs = futures_util::future::join_all(submitters).await.into_iter().flatten();
     notes.until_calm().await;
     let calm = Instant::now();
 
@@ -172,7 +172,10 @@ pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice
     let probe = Submit { run_id: Some("probe".to_owned()), ..Submit::of(&plan.pipelines[0].name) };
     let answer = timeout_at(calm + LEADER_WITHIN, client.submit(probe)).await.map_err(|_| "liveness: no leader took a run within 15 s")??;
     notes.note(Saw::Submitted { run: answer.run_id, created: answer.created, seq: answer.seq });
-    for run in acknowledged.into_iter().chain(["probe".to_owned()]) {
+    for (run, acknowledged) in runs.chain([("probe".to_owned(), true)]) {
+        if !acknowledged && client.get(&run, 0).await.is_err_and(|e| e.is_not_found()) {
+            continue;
+        }
         let ended = timeout_at(calm + CONVERGED_WITHIN, client.wait(&run)).await;
         if ended.is_err() {
             let why = client.explain(&run, None).await.map(|e| e.chain.into_iter().map(|w| w.text).collect::<Vec<_>>());
@@ -185,25 +188,25 @@ pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice
     Ok(())
 }
 
-async fn submitter(number: u64, plan: &Plan, client: &Client, notes: &Notes, dice: &Dice) -> Vec<String> {
-    let mut acknowledged = Vec::new();
+async fn submitter(number: u64, plan: &Plan, client: &Client, notes: &Notes, dice: &Dice) -> Vec<(String, bool)> {
+    let mut runs = Vec::new();
     for turn in 0..plan.runs {
         sleep(dice.millis(0, plan.pause_ms + 1)).await;
         let run = format!("run-{number}-{turn}");
         let pipeline = dice.pick(&plan.pipelines).name.clone();
         let submit = Submit { run_id: Some(run.clone()), ..Submit::of(&pipeline) };
         let times = 1 + u64::from(dice.chance(plan.repeated));
+        let mut acknowledged = false;
         for _ in 0..times {
             match client.submit(submit.clone()).await {
                 Ok(answer) => {
                     notes.note(Saw::Submitted { run: answer.run_id, created: answer.created, seq: answer.seq });
-                    if acknowledged.last() != Some(&run) {
-                        acknowledged.push(run.clone());
-                    }
+                    acknowledged = true;
                 }
                 Err(error) => no_answer(notes, format!("submit {run}"), &error),
             }
         }
+        runs.push((run.clone(), acknowledged));
         if dice.chance(plan.cancelled) {
             sleep(dice.millis(0, 200)).await;
             match client.cancel(&run, "for the test").await {
@@ -212,7 +215,7 @@ async fn submitter(number: u64, plan: &Plan, client: &Client, notes: &Notes, dic
             }
         }
     }
-    acknowledged
+    runs
 }
 
 fn no_answer(notes: &Notes, call: String, error: &Error) {

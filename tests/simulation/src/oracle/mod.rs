@@ -127,7 +127,7 @@ fn agrees(model: &Model, observation: &Observation) -> Result<(), String> {
     Ok(())
 }
 
-/// Every acknowledged run has ended, as the journal tells.
+/// Runs that have not ended, as the journal tells.
 pub fn open_runs(model: &Model) -> Vec<String> {
     let open = |run: &&model::Run| !matches!(run.state, State::Success | State::Failed | State::Cancelled | State::Skipped);
     model.runs.values().filter(open).map(|run| format!("{} is {:?}: {:?}", run.id, run.state, run.tasks)).collect()

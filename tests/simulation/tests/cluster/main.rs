@@ -1,6 +1,7 @@
 //! The cluster on a simulated network: determinism, scenarios with one fault each, and faults at random. What must hold is judged by
 //! the oracle (L1, L2, L3, R1, R2, R3, R4, R5, T1, T2, T3, T4, T5, T6, T8, T9); each test also demands that its fault took place.
 
+mod broken;
 mod determinism;
 mod scenarios;
 mod soak;

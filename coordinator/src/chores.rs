@@ -1,0 +1,91 @@
+//! What a leader does beside its loop: writes checkpoints, deletes old history, watches the room in the store. None of it decides
+//! anything; all of it writes fenced, and ends with the term.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use penstock_common::Seq;
+use penstock_store::{Fenced, Journal, Keys};
+use tokio::sync::{mpsc, watch};
+
+use crate::archive::{self, Retention};
+use crate::checkpoint::{Checkpointer, Due, Policy};
+use crate::clock::Clock;
+use crate::handle::Trouble;
+
+/// Writes checkpoints as they come due; tells of each whether it is whole: its cut's number and its entry.
+pub(crate) async fn write_checkpoints(
+    fenced: Fenced,
+    journal: Journal,
+    policy: Policy,
+    mut due: mpsc::Receiver<Due>,
+    written: mpsc::Sender<Option<(u64, Seq)>>,
+) {
+    // Made when it is first needed: a handover waits for nothing that it can do without.
+    let mut checkpointer = None;
+    while let Some(due) = due.recv().await {
+        let (number, seq) = (due.cut.number, due.cut.seq);
+        let outcome = async {
+            let checkpointer = match &mut checkpointer {
+                Some(checkpointer) => checkpointer,
+                none => none.insert(Checkpointer::new(fenced.clone(), journal.clone(), policy).await?),
+            };
+            checkpointer.write(due).await
+        };
+        let outcome = match outcome.await {
+            Ok(()) => Some((number, seq)),
+            Err(error) => {
+                tracing::warn!(%error, seq = seq.0, "the checkpoint could not be written; the next one will hold what this one would");
+                // What of it is in the store is not known: it is listed again.
+                checkpointer = None;
+                None
+            }
+        };
+        if written.send(outcome).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Deletes old history, and says in time when the store has little room.
+pub(crate) async fn keep_house(
+    fenced: Fenced,
+    keys: Keys,
+    keep: Retention,
+    clock: Arc<dyn Clock>,
+    trouble: Arc<watch::Sender<Option<Trouble>>>,
+) {
+    let mut turns = 0u32;
+    loop {
+        if let Ok(space) = fenced.store().space().await {
+            let high = space.quota > 0 && space.used >= space.quota / 4 * 3;
+            let why = if space.full {
+                format!(
+                    "the store is full ({} of {} bytes): nothing is started until there is room; compact and defragment etcd, then disarm its alarm",
+                    space.file, space.quota
+                )
+            } else {
+                format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota)
+            };
+            let now = (space.full || high).then_some(Trouble { full: space.full, why });
+            trouble.send_if_modified(|current| {
+                let changed = current.as_ref().map(|t| t.full) != now.as_ref().map(|t| t.full);
+                if changed {
+                    match &now {
+                        Some(trouble) => tracing::error!("{}", trouble.why),
+                        None => tracing::info!("the store has room again"),
+                    }
+                    *current = now;
+                }
+                changed
+            });
+        }
+        if turns.is_multiple_of(12)
+            && let Err(error) = archive::trim(&fenced, &keys, keep, clock.wall().0).await
+        {
+            tracing::warn!(%error, "old history could not be deleted");
+        }
+        turns = turns.wrapping_add(1);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}

@@ -1,0 +1,62 @@
+//! What is durable leaves for the workers: leases, cancels, kills, acknowledgements, in few messages.
+
+use std::collections::BTreeMap;
+
+use penstock_common::{Fence, SessionId};
+use penstock_proto::v1;
+use penstock_scheduler::Effect;
+
+use super::Driver;
+use crate::held::Acks;
+
+/// Lease bytes in one message, about.
+const LEASES_BYTES: usize = 512 * 1024;
+
+impl Driver<'_> {
+    fn message(&self, kind: v1::to_worker::Kind) -> v1::ToWorker {
+        v1::ToWorker { epoch: Some(self.header.epoch.into()), seq: self.term.replica.seq.0, kind: Some(kind) }
+    }
+
+    pub(super) fn acknowledge(&self, session: &SessionId, acks: Acks) {
+        if !acks.stale.is_empty() {
+            let kill = v1::Kill { fences: acks.stale.clone() };
+            self.term.sessions.send(session, self.message(v1::to_worker::Kind::Kill(kill)));
+        }
+        let fences = acks.recorded.into_iter().chain(acks.stale).collect();
+        self.term.sessions.send(session, self.message(v1::to_worker::Kind::Acks(v1::ReportAcks { fences })));
+    }
+
+    pub(super) fn release_effects(&mut self, effects: Vec<Effect>) {
+        let mut leases: BTreeMap<SessionId, Vec<v1::Lease>> = BTreeMap::new();
+        let mut after = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Lease { session, lease } => leases.entry(session).or_default().push((*lease).into()),
+                Effect::Cancel { session, fence, reason } => {
+                    let cancel = v1::Cancel { fence: fence.0, reason: reason.as_str().to_owned() };
+                    after.push((session, v1::to_worker::Kind::Cancel(cancel)));
+                }
+                Effect::Kill { session, fence: Fence(fence) } => {
+                    after.push((session, v1::to_worker::Kind::Kill(v1::Kill { fences: vec![fence] })));
+                }
+                Effect::Archive(cut) => self.to_archive.push_back(*cut),
+            }
+        }
+        for (session, leases) in leases {
+            let mut rest = leases.into_iter().peekable();
+            while rest.peek().is_some() {
+                let mut message = v1::Leases::default();
+                let mut bytes = 0;
+                while let Some(lease) = rest.next_if(|_| bytes < LEASES_BYTES) {
+                    bytes += lease.spec.len() + lease.params.len() + 256;
+                    bytes += lease.outputs.values().flat_map(|o| o.values.values()).map(String::len).sum::<usize>();
+                    message.leases.push(lease);
+                }
+                self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Leases(message)));
+            }
+        }
+        for (session, kind) in after {
+            self.term.sessions.send(&session, self.message(kind));
+        }
+    }
+}
