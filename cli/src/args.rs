@@ -23,7 +23,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs a pipeline here and now: coordinator, worker and store in this process.
-    #[command(after_help = "Examples:\n  penstock run pipeline.yaml\n  penstock run pipeline.yaml --param region=us --param full=true\n\nExit status: 0 SUCCESS, 1 FAILED or CANCELLED, 2 a file or parameter that is wrong.")]
+    #[command(
+        after_help = "Examples:\n  penstock run pipeline.yaml\n  penstock run pipeline.yaml --param region=us --param full=true\n\nExit status: 0 SUCCESS, 1 FAILED or CANCELLED, 2 a file or parameter that is wrong."
+    )]
     Run(Run),
     /// Checks a pipeline file and reports every error with its place.
     #[command(after_help = "Example:\n  penstock check pipeline.yaml")]
@@ -34,10 +36,14 @@ pub(crate) enum Command {
     /// Prints the JSON Schema of pipeline files, for editors.
     Schema,
     /// Runs a coordinator.
-    #[command(after_help = "Examples:\n  penstock server --store etcd://h1:2379,h2:2379,h3:2379 --grpc 127.0.0.1:7070 --http 127.0.0.1:7071\n  penstock server --store embedded:/var/lib/penstock/store.redb")]
+    #[command(
+        after_help = "Examples:\n  penstock server --store etcd://h1:2379,h2:2379,h3:2379 --grpc 127.0.0.1:7070 --http 127.0.0.1:7071\n  penstock server --store embedded:/var/lib/penstock/store.redb"
+    )]
     Server(Server),
     /// Runs a worker.
-    #[command(after_help = "Example:\n  penstock worker --coordinators c1:7070,c2:7070,c3:7070 --slots 8 --queues default,spark --code-root /srv/etl")]
+    #[command(
+        after_help = "Example:\n  penstock worker --coordinators c1:7070,c2:7070,c3:7070 --slots 8 --queues default,spark --code-root /srv/etl"
+    )]
     Worker(Worker),
     /// Stores a pipeline's definition in the cluster.
     #[command(after_help = "Example:\n  penstock register pipeline.yaml --endpoint c1:7070,c2:7070")]
@@ -48,7 +54,9 @@ pub(crate) enum Command {
         client: Client,
     },
     /// Starts a run of a registered pipeline.
-    #[command(after_help = "Examples:\n  penstock submit daily_etl --param region=us --wait\n  penstock submit daily_etl --run-id daily-2024-01-31    (twice: still one run)")]
+    #[command(
+        after_help = "Examples:\n  penstock submit daily_etl --param region=us --wait\n  penstock submit daily_etl --run-id daily-2024-01-31    (twice: still one run)"
+    )]
     Submit(Submit),
     /// Shows a run and its tasks.
     Get {

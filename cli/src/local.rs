@@ -108,7 +108,12 @@ fn served_queues(plan: &penstock_scheduler::Plan) -> std::collections::BTreeSet<
     plan.tasks().iter().map(|t| t.spec.queue.clone()).chain(penstock_common::QueueName::parse("default")).collect()
 }
 
-async fn follow(client: &Client, args: &Run, document: &str, params: serde_json::Map<String, serde_json::Value>) -> anyhow::Result<ExitCode> {
+async fn follow(
+    client: &Client,
+    args: &Run,
+    document: &str,
+    params: serde_json::Map<String, serde_json::Value>,
+) -> anyhow::Result<ExitCode> {
     let registered = client.register(&args.file.display().to_string(), document).await?;
     let submit = Submit { params, run_id: args.run_id.clone(), ..Submit::of(&registered.pipeline) };
     let submitted = client.submit(submit).await?;

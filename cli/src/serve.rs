@@ -23,7 +23,9 @@ async fn listen(what: &str, address: &str, insecure: bool) -> anyhow::Result<Tcp
     let listener = TcpListener::bind(address).await.with_context(|| format!("the {what} listener cannot be opened on {address}"))?;
     let bound = listener.local_addr()?;
     if !bound.ip().is_loopback() && !insecure {
-        bail!("{what} on {bound} is reachable from other machines, without TLS and tokens: use a loopback address, or say --insecure where the network itself is trusted");
+        bail!(
+            "{what} on {bound} is reachable from other machines, without TLS and tokens: use a loopback address, or say --insecure where the network itself is trusted"
+        );
     }
     Ok(listener)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use penstock_store::{Embedded, Etcd, EtcdOptions, Tls, Store};
+use penstock_store::{Embedded, Etcd, EtcdOptions, Store, Tls};
 
 use crate::args::Server;
 
@@ -28,7 +28,8 @@ pub(crate) async fn open(args: &Server) -> anyhow::Result<Arc<dyn Store>> {
     let user = match &args.store_user {
         None => None,
         Some(user) => {
-            let password = std::env::var("PENSTOCK_STORE_PASSWORD").context("--store-user is given, so PENSTOCK_STORE_PASSWORD must be set")?;
+            let password =
+                std::env::var("PENSTOCK_STORE_PASSWORD").context("--store-user is given, so PENSTOCK_STORE_PASSWORD must be set")?;
             Some((user.clone(), password))
         }
     };

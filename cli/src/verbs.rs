@@ -44,7 +44,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cancel { run, note, client } => {
             let answer = connect(&client)?.cancel(&run, &note).await?;
             let state = State::from(answer.state());
-            let said = if state.is_terminal() { format!("run {run} had ended already: {state}") } else { format!("run {run} is being cancelled") };
+            let said =
+                if state.is_terminal() { format!("run {run} had ended already: {state}") } else { format!("run {run} is being cancelled") };
             out(client.output, || json!({"run_id": run, "state": state.as_str()}), || said)
         }
         Command::Rerun { run, note, client, .. } => {
@@ -103,7 +104,11 @@ async fn submit(args: args::Submit) -> anyhow::Result<ExitCode> {
         return watch(&client, &answer.run_id, args.client.output).await;
     }
     let json = || json!({"run_id": answer.run_id, "version": answer.version, "created": answer.created});
-    out(args.client.output, json, || if answer.created { answer.run_id.clone() } else { format!("{} (it was there already)", answer.run_id) })
+    out(
+        args.client.output,
+        json,
+        || if answer.created { answer.run_id.clone() } else { format!("{} (it was there already)", answer.run_id) },
+    )
 }
 
 /// Follows a run; exit status as of `run`.
@@ -125,7 +130,9 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
 async fn list(args: args::List) -> anyhow::Result<ExitCode> {
     let state = |word: &String| {
         let found = State::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(word));
-        found.map(|s| v1::State::from(s).into()).with_context(|| format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"))
+        found
+            .map(|s| v1::State::from(s).into())
+            .with_context(|| format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"))
     };
     let request = v1::ListRunsRequest {
         pipeline: args.pipeline.unwrap_or_default(),

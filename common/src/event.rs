@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use crate::record::{Ended, Trigger};
-use crate::{Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp, WorkerName};
+use crate::{
+    Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
+    WorkerName,
+};
 
 /// One fact.
 #[allow(missing_docs, reason = "a field's type is its documentation; what it means for each event stands above the event")]

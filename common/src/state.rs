@@ -36,8 +36,7 @@ pub enum State {
 
 impl State {
     /// All seven, in the order of the drawing.
-    pub const ALL: [Self; 7] =
-        [Self::Pending, Self::Running, Self::Success, Self::Failed, Self::Retry, Self::Skipped, Self::Cancelled];
+    pub const ALL: [Self; 7] = [Self::Pending, Self::Running, Self::Success, Self::Failed, Self::Retry, Self::Skipped, Self::Cancelled];
 
     /// Whether nothing more happens in this generation.
     pub fn is_terminal(self) -> bool {

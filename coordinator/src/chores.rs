@@ -65,7 +65,10 @@ pub(crate) async fn keep_house(
                     space.file, space.quota
                 )
             } else {
-                format!("the store is three quarters full ({} of {} bytes): no new run is taken until there is room", space.used, space.quota)
+                format!(
+                    "the store is three quarters full ({} of {} bytes): no new run is taken until there is room",
+                    space.used, space.quota
+                )
             };
             let now = (space.full || high).then_some(Trouble { full: space.full, why });
             trouble.send_if_modified(|current| {

@@ -160,7 +160,10 @@ impl Driver<'_> {
             if *stop.borrow() && self.in_flight.is_none() && self.batch.events.is_empty() && self.waiting.is_empty() {
                 return Ended::Stepped;
             }
-            let open = self.has_room() && self.waiting.is_empty() && !*stop.borrow() && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
+            let open = self.has_room()
+                && self.waiting.is_empty()
+                && !*stop.borrow()
+                && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
             let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
             let queues = &mut *self.term.queues;
             tokio::select! {
@@ -441,7 +444,9 @@ impl Driver<'_> {
 /// What an operator reads in the log of a leader.
 fn note(event: &Event) {
     match event {
-        Event::RunCreated(created) => tracing::info!(run = %created.id, pipeline = %created.pipeline, version = created.version, "run created"),
+        Event::RunCreated(created) => {
+            tracing::info!(run = %created.id, pipeline = %created.pipeline, version = created.version, "run created")
+        }
         Event::RunEnded { run, state, reason, .. } => tracing::info!(run = run.0, %state, ?reason, "run ended"),
         Event::TaskRetrying { run, task, lost, .. } => tracing::info!(run = run.0, task, lost, "task goes to RETRY"),
         _ => {}

@@ -160,7 +160,12 @@ impl Handle {
     }
 
     /// The same for a definition, whose bytes are stored first.
-    pub(crate) async fn register(&self, input: Input, digest: penstock_common::Digest, blob: bytes::Bytes) -> Result<(Answer, Seq), Refusal> {
+    pub(crate) async fn register(
+        &self,
+        input: Input,
+        digest: penstock_common::Digest,
+        blob: bytes::Bytes,
+    ) -> Result<(Answer, Seq), Refusal> {
         self.room()?;
         self.send(&self.commands, input, Some((digest, blob))).await
     }

@@ -72,7 +72,10 @@ impl Node {
                 Err(error) => {
                     trouble += 1;
                     queues.role.send_replace(Role::Follower(None));
-                    if matches!(error, Error::Replay(ReplayError::Entry(_) | ReplayError::Checkpoint { .. } | ReplayError::Definition { .. })) {
+                    if matches!(
+                        error,
+                        Error::Replay(ReplayError::Entry(_) | ReplayError::Checkpoint { .. } | ReplayError::Definition { .. })
+                    ) {
                         return Err(error);
                     }
                     tracing::warn!(%error, trouble, "this coordinator starts over");
@@ -141,7 +144,8 @@ impl Node {
         }
         let candidacy = Candidacy::stand(self.store.clone(), self.keys.clone(), &self.name, value.encode_to_vec().into()).await?;
         let outcome = self.serve(replica, queues, &candidacy, stop).await;
-        let successor = candidacy.candidates().await.ok().and_then(|all| all.iter().filter(|c| c.key != candidacy.key()).find_map(leader_of));
+        let successor =
+            candidacy.candidates().await.ok().and_then(|all| all.iter().filter(|c| c.key != candidacy.key()).find_map(leader_of));
         queues.role.send_replace(Role::Follower(successor.clone()));
         if let Err(error) = candidacy.withdraw().await {
             tracing::warn!(%error, "the candidate key could not be deleted; it ends with its session");
@@ -150,7 +154,13 @@ impl Node {
         outcome
     }
 
-    async fn serve(&self, replica: &mut Replica, queues: &mut Queues, candidacy: &Candidacy, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
+    async fn serve(
+        &self,
+        replica: &mut Replica,
+        queues: &mut Queues,
+        candidacy: &Candidacy,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), Error> {
         if !self.follow(replica, queues, candidacy, stop).await? {
             return Ok(());
         }
@@ -175,7 +185,13 @@ impl Node {
     }
 
     /// Replays the journal and answers reads until this candidate is first (`true`) or the node stops.
-    async fn follow(&self, replica: &mut Replica, queues: &mut Queues, candidacy: &Candidacy, stop: &mut watch::Receiver<bool>) -> Result<bool, Error> {
+    async fn follow(
+        &self,
+        replica: &mut Replica,
+        queues: &mut Queues,
+        candidacy: &Candidacy,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<bool, Error> {
         let mut confirmed = Instant::now();
         let mut polled = confirmed;
         let mut wakes = self.store.watch(&self.keys.journal()).await?;

@@ -73,7 +73,11 @@ impl Replica {
         let meta = journal.meta().await?.ok_or_else(|| StoreError::Damaged("meta is missing".to_owned()))?;
         let meta = v1::Meta::decode(meta).map_err(|e| StoreError::Damaged(format!("meta: {e}")))?;
         if meta.format > penstock_proto::FORMAT {
-            let why = format!("this cluster is of format {} and this program knows up to {}: start a newer version", meta.format, penstock_proto::FORMAT);
+            let why = format!(
+                "this cluster is of format {} and this program knows up to {}: start a newer version",
+                meta.format,
+                penstock_proto::FORMAT
+            );
             return Err(StoreError::Invalid(why).into());
         }
         let mut replica = Self {

@@ -107,12 +107,9 @@ impl From<Event> for v1::Event {
             Event::WorkerDrained { worker, drained, by, at } => {
                 Kind::WorkerDrained(v1::WorkerDrained { worker: worker.to_string(), drained, by: by.to_string(), at_ms: at.0 })
             }
-            Event::RequestAnswered { request, digest, answer, at } => Kind::RequestAnswered(v1::RequestAnswered {
-                request: request.to_string(),
-                digest,
-                answer: answer.to_string(),
-                at_ms: at.0,
-            }),
+            Event::RequestAnswered { request, digest, answer, at } => {
+                Kind::RequestAnswered(v1::RequestAnswered { request: request.to_string(), digest, answer: answer.to_string(), at_ms: at.0 })
+            }
             Event::AnswersForgotten { before, archived_before } => {
                 Kind::AnswersForgotten(v1::AnswersForgotten { before_ms: before.0, archived_before_ms: archived_before.0 })
             }
@@ -168,9 +165,7 @@ impl TryFrom<v1::Event> for Event {
             Kind::TaskRetrying(e) => {
                 Self::TaskRetrying { run: RunNo(e.run), task: e.task, not_before: Timestamp(e.not_before_ms), lost: e.lost }
             }
-            Kind::TaskFailed(e) => {
-                Self::TaskFailed { run: RunNo(e.run), task: e.task, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
-            }
+            Kind::TaskFailed(e) => Self::TaskFailed { run: RunNo(e.run), task: e.task, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) },
             Kind::TasksSkipped(e) => {
                 Self::TasksSkipped { run: RunNo(e.run), ranges: pairs(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
             }
@@ -213,7 +208,8 @@ impl TryFrom<v1::Event> for Event {
 impl v1::ClusterState {
     /// The wire form of all but runs, and the numbers of the live ones.
     pub fn of(cluster: ClusterRecord, runs: Vec<RunNo>) -> Self {
-        let version = |(number, digest, at): (u32, Digest, Timestamp)| v1::PipelineVersion { number, digest: digest.0.to_vec().into(), at_ms: at.0 };
+        let version =
+            |(number, digest, at): (u32, Digest, Timestamp)| v1::PipelineVersion { number, digest: digest.0.to_vec().into(), at_ms: at.0 };
         let pipeline = |p: PipelineRecord| v1::PipelineState {
             name: p.name.full().to_owned(),
             versions: p.versions.into_iter().map(version).collect(),

@@ -2,7 +2,7 @@
 //!
 //! One process at a time; what a commit acknowledged survives a power cut (two-phase commit, fsync before the answer);
 //! every value carries a checksum of our own beside redb's. Sessions live in the process: they do not expire, and the
-//! keys of a former process's sessions are deleted at open. Not here: what a transaction means (`memory::apply`), the
+//! keys of a former process's sessions are deleted at open. Not here: what a transaction means (`apply`), the
 //! blocking work (`engine`), the file (`file`), the bytes (`record`). Tested by the conformance suite,
 //! `tests/embedded.rs` and the unit tests beside `engine`.
 

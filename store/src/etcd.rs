@@ -21,7 +21,8 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use self::channel::Route;
-use crate::memory::{apply, whole_seconds};
+use crate::apply;
+use crate::memory::whole_seconds;
 use crate::port::{Error, Guard, KeyValue, Op, Outcome, Range, SessionId, Space, Store, Txn, Wakes};
 
 /// How etcd is reached.

@@ -58,12 +58,6 @@ impl Journal {
         Ok(self.store.range(Range::key(&self.keys.meta())).await?.pop().map(|kv| kv.value))
     }
 
-    /// The journal's end.
-    pub async fn last(&self) -> Result<Option<Seq>, Error> {
-        let last = self.store.range(Range::prefix(&self.keys.journal()).reverse().limit(1).keys_only()).await?;
-        Ok(last.first().and_then(|kv| self.keys.seq_of(&kv.key)))
-    }
-
     /// Some entries from `from` on, in order; fewer than [`PAGE`] at the journal's end. `None`: entries from `from` on were trimmed.
     pub async fn read(&self, from: Seq) -> Result<Option<Vec<(Seq, Bytes)>>, Error> {
         let range = Range::prefix(&self.keys.journal()).starting_at(self.keys.entry(from)).limit(PAGE);

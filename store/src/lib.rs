@@ -1,7 +1,9 @@
 //! What Penstock remembers: one narrow port with three backends, and the journal, checkpoints, election and
 //! history written once over it. Start with [`port`], then `journal`.
 
+mod apply;
 pub mod blobs;
+pub mod conformance;
 pub mod election;
 mod embedded;
 mod etcd;
@@ -9,8 +11,8 @@ pub mod fenced;
 pub mod journal;
 pub mod keys;
 mod memory;
-pub mod conformance;
 pub mod port;
+mod watchers;
 
 pub use election::Candidacy;
 pub use embedded::Embedded;

@@ -2,10 +2,7 @@
 //!
 //! Not durable, not for production. Sessions end by tokio's clock, so a paused clock decides when; nothing runs in
 //! the background: a session that is over ends at the next access, or while a watcher waits. What a transaction
-//! means is in [`apply`]. Tested by the conformance suite and by the unit tests below.
-
-pub(crate) mod apply;
-pub(crate) mod watchers;
+//! means is in [`crate::apply`]. Tested by the conformance suite and by the unit tests below.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +13,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::apply::Table;
-use self::watchers::Watchers;
+use crate::apply::{self, Table};
 use crate::port::{Error, Key, KeyValue, Outcome, Range, SessionId, Space, Store, Txn, Wakes};
+use crate::watchers::Watchers;
 
 /// A store in memory; a clone is the same store. Its revision starts at 1, as etcd's does.
 #[derive(Debug, Clone, Default)]

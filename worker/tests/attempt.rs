@@ -195,13 +195,7 @@ async fn templates_reach_arguments_variables_and_the_working_directory() {
     let world = World::new();
     std::fs::create_dir(world.root.join("code/eu")).unwrap();
     let mut lease = with(
-        world.run(&[
-            "sh",
-            "-c",
-            "echo \"$0|$1|$VALUE\"; pwd",
-            "{{ params.n + 1 }}",
-            "{{ outputs.extract.path }} {{ interval.date }}",
-        ]),
+        world.run(&["sh", "-c", "echo \"$0|$1|$VALUE\"; pwd", "{{ params.n + 1 }}", "{{ outputs.extract.path }} {{ interval.date }}"]),
         |task| {
             task.env.insert(
                 "VALUE".into(),

@@ -83,7 +83,11 @@ impl Progress {
         }
         for task in run.tasks.iter().filter(|t| State::from(t.state()) == State::Failed) {
             if let Some(last) = task.attempts.last() {
-                print(&format!("log of {}: {}", task.id, logs.join(format!("{}/{}/{}.log", run.run.run_id, task.id, last.number)).display()));
+                print(&format!(
+                    "log of {}: {}",
+                    task.id,
+                    logs.join(format!("{}/{}/{}.log", run.run.run_id, task.id, last.number)).display()
+                ));
             }
         }
     }

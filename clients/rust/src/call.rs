@@ -38,7 +38,12 @@ impl Client {
     }
 
     /// The same with its own dialer, deadline a call, and the name of whoever asks (unverified).
-    pub fn with<S: AsRef<str>>(dialer: Dialer, endpoints: impl IntoIterator<Item = S>, deadline: Duration, by: &str) -> Result<Self, Error> {
+    pub fn with<S: AsRef<str>>(
+        dialer: Dialer,
+        endpoints: impl IntoIterator<Item = S>,
+        deadline: Duration,
+        by: &str,
+    ) -> Result<Self, Error> {
         let endpoints = endpoints.into_iter().map(|e| Ok((e.as_ref().to_owned(), dialer.channel(e.as_ref())?)));
         let endpoints = endpoints.collect::<Result<Vec<_>, Error>>()?;
         if endpoints.is_empty() {
@@ -60,7 +65,12 @@ impl Client {
     }
 
     /// Asks until there is an answer. Every mutating request carries an id, so asking again is safe.
-    pub(crate) async fn call<Q, A, F>(&self, name: &'static str, request: Q, ask: impl Fn(ControlClient<Channel>, Q) -> F) -> Result<A, Error>
+    pub(crate) async fn call<Q, A, F>(
+        &self,
+        name: &'static str,
+        request: Q,
+        ask: impl Fn(ControlClient<Channel>, Q) -> F,
+    ) -> Result<A, Error>
     where
         Q: Clone,
         F: Future<Output = Result<Response<A>, Status>>,

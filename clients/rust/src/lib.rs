@@ -138,7 +138,8 @@ impl Client {
 
     /// A new generation of what did not succeed, and of all below it.
     pub async fn rerun(&self, run_id: &str, note: &str) -> Result<v1::RerunRunResponse, Error> {
-        let request = v1::RerunRunRequest { run_id: run_id.to_owned(), request_id: mint(), by: self.by().to_owned(), note: note.to_owned() };
+        let request =
+            v1::RerunRunRequest { run_id: run_id.to_owned(), request_id: mint(), by: self.by().to_owned(), note: note.to_owned() };
         self.call("rerun", request, |mut c, r| async move { c.rerun_run(r).await }).await
     }
 

@@ -172,15 +172,7 @@ pub enum ParamType {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self {
-            max: 0,
-            delay: Millis(10_000),
-            backoff: 2.0,
-            max_delay: Millis(3_600_000),
-            jitter: Jitter::None,
-            on: None,
-            not_on: None,
-        }
+        Self { max: 0, delay: Millis(10_000), backoff: 2.0, max_delay: Millis(3_600_000), jitter: Jitter::None, on: None, not_on: None }
     }
 }
 

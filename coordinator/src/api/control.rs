@@ -90,7 +90,8 @@ impl v1::control_server::Control for Control {
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
         let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
         let params = if params.is_empty() { "{}".to_owned() } else { params };
-        let given = serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
+        let given =
+            serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
         let interval = interval.map(TryInto::try_into).transpose().map_err(|e| status::malformed(&e))?;
         let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}")]);
         let minted = Self::minted_at(&run);
@@ -104,7 +105,9 @@ impl v1::control_server::Control for Control {
             }
             let window = i64::try_from(MINTED_RUN_ID_WINDOW_MS).unwrap_or(i64::MAX);
             if !known && age.is_some_and(|age| age > window) {
-                return Err(Status::failed_precondition(format!("run id {run} was minted more than 7 days ago and is not known: mint a new one")));
+                return Err(Status::failed_precondition(format!(
+                    "run id {run} was minted more than 7 days ago and is not known: mint a new one"
+                )));
             }
         }
         let id = run.clone();
@@ -166,7 +169,9 @@ impl v1::control_server::Control for Control {
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
         let input = Input::Cancel { run: run.clone(), by: by.into(), note: note.into() };
         match self.handle.command(input).await {
-            Ok((Answer::Cancelled(state), seq)) => Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(state).into(), seq: seq.0 })),
+            Ok((Answer::Cancelled(state), seq)) => {
+                Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(state).into(), seq: seq.0 }))
+            }
             Ok((other, _)) => Err(unexpected(&other)),
             // An archived run has ended: cancelling it changes nothing.
             Err(refusal) => match self.archived(&run).await? {
@@ -186,7 +191,10 @@ impl v1::control_server::Control for Control {
             && let Some(record) = self.archived(&run).await?
         {
             let state = record.state;
-            return Err(Status::failed_precondition(format!("run {run} has ended {state} and was archived: submit a new run of {}", record.pipeline)));
+            return Err(Status::failed_precondition(format!(
+                "run {run} has ended {state} and was archived: submit a new run of {}",
+                record.pipeline
+            )));
         }
         match outcome? {
             (Answer::Generation(generation), seq) => Ok(Response::new(v1::RerunRunResponse { generation, seq: seq.0 })),
@@ -212,7 +220,10 @@ impl v1::control_server::Control for Control {
             return Ok(Response::new(v1::ExplainResponse { as_of: as_of(seen), chain }));
         }
         let Some(record) = self.archived(&run).await? else {
-            return Err(Status::not_found(format!("there is no run {run}, or it has no task {}", task.map_or(String::new(), |t| t.to_string()))));
+            return Err(Status::not_found(format!(
+                "there is no run {run}, or it has no task {}",
+                task.map_or(String::new(), |t| t.to_string())
+            )));
         };
         let reason = record.reason.map_or(String::new(), |r| format!("({r})"));
         let why = v1::Why { kind: "ended".to_owned(), text: format!("it has ended: {}{reason}", record.state) };

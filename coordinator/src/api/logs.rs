@@ -83,7 +83,8 @@ impl Control {
             if attempt > 0 {
                 let path = self.logs.join(paths::attempt_log(run, task, attempt));
                 loop {
-                    let data = read_at(&path, offset).map_err(|e| Status::internal(format!("the log {} cannot be read: {e}", path.display())))?;
+                    let data =
+                        read_at(&path, offset).map_err(|e| Status::internal(format!("the log {} cannot be read: {e}", path.display())))?;
                     if data.is_empty() {
                         break;
                     }

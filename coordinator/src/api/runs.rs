@@ -110,7 +110,13 @@ impl Control {
             let tasks = self.history.tasks(record.no, from, MAX_PAGE_TASKS).await.map_err(|e| status::store(&e))?;
             from = tasks.last().map_or(record.tasks, |t| t.index + 1);
             let tasks = tasks.into_iter().map(Into::into).collect();
-            pages.push(Ok(v1::WatchRunResponse { seq: 0, run: Some(record.clone().into()), tasks, changes: Vec::new(), more: from < record.tasks }));
+            pages.push(Ok(v1::WatchRunResponse {
+                seq: 0,
+                run: Some(record.clone().into()),
+                tasks,
+                changes: Vec::new(),
+                more: from < record.tasks,
+            }));
         }
         Ok(Box::pin(tokio_stream::iter(pages)))
     }

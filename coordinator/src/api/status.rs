@@ -34,7 +34,9 @@ fn retry_after(text: String, ms: u64) -> Status {
 
 fn code_of(rejection: &Rejection) -> Code {
     match rejection {
-        Rejection::UnknownPipeline(_) | Rejection::UnknownVersion { .. } | Rejection::UnknownRun(_) | Rejection::UnknownWorker(_) => Code::NotFound,
+        Rejection::UnknownPipeline(_) | Rejection::UnknownVersion { .. } | Rejection::UnknownRun(_) | Rejection::UnknownWorker(_) => {
+            Code::NotFound
+        }
         Rejection::BadParams(_) => Code::InvalidArgument,
         Rejection::RunExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => Code::AlreadyExists,
         Rejection::NotEnded { .. } | Rejection::NothingToRerun(_) | Rejection::Quarantined { .. } | Rejection::UnknownSession(_) => {

@@ -50,8 +50,14 @@ impl v1::worker_server::Worker for Workers {
 }
 
 impl Workers {
-    async fn serve(&self, mut incoming: Streaming<v1::FromWorker>, sender: &mpsc::Sender<Result<v1::ToWorker, Status>>) -> Result<(), Status> {
-        let first = tokio::time::timeout(HELLO_WITHIN, incoming.message()).await.map_err(|_| Status::deadline_exceeded("no Hello came in 5 s"))??;
+    async fn serve(
+        &self,
+        mut incoming: Streaming<v1::FromWorker>,
+        sender: &mpsc::Sender<Result<v1::ToWorker, Status>>,
+    ) -> Result<(), Status> {
+        let first = tokio::time::timeout(HELLO_WITHIN, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no Hello came in 5 s"))??;
         let Some(from_worker::Kind::Hello(hello)) = first.and_then(|m| m.kind) else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
@@ -69,7 +75,9 @@ impl Workers {
         if Epoch::from(seen) > epoch {
             // Either this coordinator was deposed and does not know it, or the store was set back: another may know better.
             let seen = Epoch::from(seen);
-            return Err(Status::unavailable(format!("this worker has seen term {seen}, and this coordinator leads {epoch}, which is older")));
+            return Err(Status::unavailable(format!(
+                "this worker has seen term {seen}, and this coordinator leads {epoch}, which is older"
+            )));
         }
         let hello = read_hello(hello)?;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +109,8 @@ impl Workers {
                 Role::Follower(Some(leader)) if leader.address != self.address => Some(leader.address.clone()),
                 Role::Follower(_) | Role::Starting => None,
             };
-            let patience = if elsewhere.is_some() { Duration::from_millis(100) } else { deadline.saturating_duration_since(Instant::now()) };
+            let patience =
+                if elsewhere.is_some() { Duration::from_millis(100) } else { deadline.saturating_duration_since(Instant::now()) };
             match tokio::time::timeout(patience, role.changed()).await {
                 Ok(Ok(())) => {}
                 _ => return Err(elsewhere.unwrap_or_default()),

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use penstock_common::limits::{ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, REQUEST_WINDOW_MS};
+use penstock_common::limits::{
+    ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, MAX_LEASE_OUTPUT_BYTES, REQUEST_WINDOW_MS,
+};
+use penstock_common::metrics::Outputs;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
 use super::{Deciding, lease_of, ranges};
@@ -195,6 +198,10 @@ impl Deciding<'_> {
             let number = run.task(task).attempts.last().map_or(1, |a| a.number + 1);
             let fence = Fence(self.state.last_fence.0 + 1);
             let lease = Box::new(lease_of(run, task, number, fence));
+            if lease.outputs.values().map(Outputs::bytes).sum::<usize>() > MAX_LEASE_OUTPUT_BYTES {
+                self.emit(Event::TaskFailed { run: no, task, reason: Reason::OutputTooLarge, at: self.now.now });
+                continue;
+            }
             self.emit(Event::AttemptLeased { run: no, task, number, fence, worker, session: session.clone(), at: self.now.now });
             if let Some(at) = overdue_at(&lease.spec, self.now.now) {
                 self.term.timers.insert((at, Timer::Overdue(fence)));

@@ -16,9 +16,9 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, Table as RedbT
 use super::failure::{Failure, RESTORE, from_panic, from_redb};
 use super::file::{Medium, RESERVE};
 use super::record;
-use crate::memory::apply::{self, Table};
-use crate::memory::watchers::Watchers;
+use crate::apply::{self, Table};
 use crate::port::{Error, Key, KeyValue, Op, Outcome, Range, SessionId, Space, Txn};
+use crate::watchers::Watchers;
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 /// Pairs, as `record` lays them out.

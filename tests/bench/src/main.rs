@@ -63,7 +63,12 @@ async fn main() -> anyhow::Result<()> {
             let figures = workload::fan_out(client, *n, args.repeat).await.with_context(|| format!("fan-out of {n} on {kind}"))?;
             let seconds = Figures::of(figures);
             let rate = f64::from(*n + 2) / seconds.at(0.5);
-            println!("{kind:<9} fan-out 1 > {n:<6} > 1  {rate:>8.0} tasks/s  ({:.3} s, {:.3}..{:.3})", seconds.at(0.5), seconds.at(0.0), seconds.at(1.0));
+            println!(
+                "{kind:<9} fan-out 1 > {n:<6} > 1  {rate:>8.0} tasks/s  ({:.3} s, {:.3}..{:.3})",
+                seconds.at(0.5),
+                seconds.at(0.0),
+                seconds.at(1.0)
+            );
         }
         let hops = Figures::of(workload::chain(client, 100, args.repeat).await.with_context(|| format!("chain on {kind}"))?);
         let against = if kind == "etcd" { format!("  {:.1} x raw put p50", hops.at(0.5) / put_p50) } else { String::new() };

@@ -32,7 +32,9 @@ impl Process {
             .stdout(file.try_clone().expect("shares the log"))
             .stderr(file)
             .spawn()
-            .unwrap_or_else(|error| panic!("{name} cannot be started ({error}): run `make test`, which installs and builds what is needed"));
+            .unwrap_or_else(|error| {
+                panic!("{name} cannot be started ({error}): run `make test`, which installs and builds what is needed")
+            });
         Self { name: name.to_owned(), child, log, stopped: false }
     }
 
@@ -99,6 +101,12 @@ impl Drop for Process {
         self.kill();
         if std::thread::panicking() {
             eprintln!("---- {} ended; the end of its log:\n{}", self.name, self.tail(80));
+        }
+        // For whoever wants to read what a test that passed, or failed, has logged.
+        if let Some(keep) = std::env::var_os("PENSTOCK_TEST_LOGS") {
+            let run = self.log.parent().and_then(Path::file_name).unwrap_or_default();
+            let folder = Path::new(&keep).join(run);
+            drop(std::fs::create_dir_all(&folder).and_then(|()| std::fs::copy(&self.log, folder.join(format!("{}.log", self.name)))));
         }
     }
 }

@@ -104,7 +104,8 @@ impl Witness {
         }
         for (&(run, task, attempt), start) in &starts {
             let of = runs.iter().find(|r| r.run.run_id == run);
-            let known = of.and_then(|r| r.tasks.iter().find(|t| t.id == task)).is_some_and(|t| t.attempts.iter().any(|a| a.number == attempt));
+            let known =
+                of.and_then(|r| r.tasks.iter().find(|t| t.id == task)).is_some_and(|t| t.attempts.iter().any(|a| a.number == attempt));
             assert!(of.is_none() || known, "X2: a start without a lease: {start:?}");
         }
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use penstock_client::{Run, Submit, v1};
 use penstock_common::State;
-use penstock_integration::{Cluster, Following, Insurance, Journal, LATE, Options, SOON, Witness, eventually, figure, is_release, procfs, turn};
+use penstock_integration::{
+    Cluster, Following, Insurance, Journal, LATE, Options, SOON, Witness, eventually, figure, is_release, procfs, turn,
+};
 
 /// A cluster that knows the insurance pipeline, each of its tasks witnessed.
 async fn insured(options: Options) -> (Cluster, Witness, Insurance) {
@@ -47,7 +49,14 @@ async fn all_is_well(cluster: &Cluster, witness: &Witness, insurance: &Insurance
 fn every_task_has_one_attempt(runs: &[Run]) {
     for run in runs {
         for task in &run.tasks {
-            assert_eq!(task.attempts.len(), 1, "a failover must restart nothing: task {} of {}: {:#?}", task.id, run.run.run_id, task.attempts);
+            assert_eq!(
+                task.attempts.len(),
+                1,
+                "a failover must restart nothing: task {} of {}: {:#?}",
+                task.id,
+                run.run.run_id,
+                task.attempts
+            );
         }
     }
 }
@@ -104,10 +113,10 @@ async fn the_task_of_a_killed_worker_goes_to_retry_and_runs_on_another_within_tw
 
     let runs = all_is_well(&cluster, &witness, &insurance, &names).await;
     let transform = runs[0].tasks.iter().find(|t| t.id == "transform").expect("is a task");
-    assert_eq!(transform.attempts.iter().map(|a| (State::from(a.state()), a.reason.as_str())).collect::<Vec<_>>(), [
-        (State::Failed, "lost"),
-        (State::Success, "")
-    ]);
+    assert_eq!(
+        transform.attempts.iter().map(|a| (State::from(a.state()), a.reason.as_str())).collect::<Vec<_>>(),
+        [(State::Failed, "lost"), (State::Success, "")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,11 +48,7 @@ fn is_withheld(name: &[u8]) -> bool {
 pub(super) const FENCE: &str = "PENSTOCK_FENCE";
 
 /// The variables Penstock sets for an attempt. `output` is absolute.
-pub(super) fn told(
-    lease: &Lease,
-    params: &serde_json::Map<String, serde_json::Value>,
-    output: &Path,
-) -> BTreeMap<String, String> {
+pub(super) fn told(lease: &Lease, params: &serde_json::Map<String, serde_json::Value>, output: &Path) -> BTreeMap<String, String> {
     let mut vars: BTreeMap<String, String> = [
         ("PENSTOCK_RUN_ID", lease.run.to_string()),
         ("PENSTOCK_PIPELINE", lease.pipeline.to_string()),

@@ -98,10 +98,7 @@ impl Case<'_> {
             (Some(0), _) => {}
             // 128 + 9 is how a shell says that its command was killed.
             (Some(137), _) if self.oom => {
-                return Verdict::failed(
-                    Reason::Oom,
-                    &self.with_tail("exit code 137, and the kernel killed for lack of memory meanwhile"),
-                );
+                return Verdict::failed(Reason::Oom, &self.with_tail("exit code 137, and the kernel killed for lack of memory meanwhile"));
             }
             (Some(code), _) => return Verdict::failed(Reason::ExitCode, &self.with_tail(&format!("exit code {code}"))),
             (None, Some(SIGKILL)) if self.oom => {
@@ -163,8 +160,7 @@ impl Case<'_> {
 impl Cause {
     /// How an attempt ends that this stopped.
     pub(super) fn verdict(&self) -> Verdict {
-        let cancelled =
-            |reason, detail: String| Verdict { state: State::Cancelled, reason: Some(reason), detail, exit_code: None };
+        let cancelled = |reason, detail: String| Verdict { state: State::Cancelled, reason: Some(reason), detail, exit_code: None };
         match self {
             Self::Cancelled(reason) => cancelled(*reason, String::new()),
             Self::Revoked => cancelled(Reason::Lost, "killed: its lease does not hold any more".to_owned()),
@@ -257,11 +253,7 @@ mod tests {
         let case = |tail| Case { end: End::Exit(Exit { alive: 2, ..exit(3) }), cause: None, report: &report, oom: false, tail };
         let verdict = case(tail.trim()).judge();
         assert!(verdict.detail.len() <= MAX_DETAIL_BYTES);
-        assert!(
-            verdict.detail.starts_with("exit code 3:\nlínea 1") && verdict.detail.ends_with("may still run)"),
-            "{}",
-            verdict.detail
-        );
+        assert!(verdict.detail.starts_with("exit code 3:\nlínea 1") && verdict.detail.ends_with("may still run)"), "{}", verdict.detail);
         let long = "é".repeat(5_000);
         let one = case(&long).judge();
         assert!(one.detail.len() <= MAX_DETAIL_BYTES && one.detail.starts_with("exit code 3:\n…é"));

@@ -78,9 +78,12 @@ pub(super) fn hold(lock: &Path) -> io::Result<OwnedFd> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot open the lock {} of the scratch directory: {error}", path.display()))
-    })
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot open the lock {} of the scratch directory: {error}", path.display())))
 }
 
 /// For a supervisor that is dead or no use: kills it and what is left of its attempt, for at most about `timeout`; blocks.

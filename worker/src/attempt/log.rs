@@ -252,10 +252,7 @@ impl Lines {
         self.formatted += (self.pending.len() - before) as u64;
         if self.formatted >= MAX_LOG_BYTES && !self.full {
             self.full = true;
-            self.push(
-                Stream::Penstock,
-                format!("log truncated: it has {} MiB, and more is dropped", MAX_LOG_BYTES >> 20).as_bytes(),
-            );
+            self.push(Stream::Penstock, format!("log truncated: it has {} MiB, and more is dropped", MAX_LOG_BYTES >> 20).as_bytes());
         }
     }
 
@@ -374,10 +371,7 @@ mod tests {
         assert!(l.dropped >= READ_BYTES as u64, "the last one is too much");
         l.take(Stream::Out, b"later\n", now + Duration::from_secs(1));
         let text = text(&l);
-        assert!(
-            text.contains("bytes were dropped here: more than 16 MiB in a second") && text.ends_with("T O later\n"),
-            "{text}"
-        );
+        assert!(text.contains("bytes were dropped here: more than 16 MiB in a second") && text.ends_with("T O later\n"), "{text}");
         assert_eq!(l.dropped, 0);
     }
 

@@ -50,10 +50,7 @@ mod tests {
     fn the_files_of_both_versions_are_known() {
         let files = candidates("9:name=systemd:/\n4:memory:/a/b\n0::/user.slice\n");
         let files: Vec<_> = files.iter().map(|f| f.to_str().unwrap()).collect();
-        assert_eq!(
-            files,
-            ["/sys/fs/cgroup/memory/a/b/memory.oom_control", "/sys/fs/cgroup/user.slice/memory.events", "/proc/vmstat"]
-        );
+        assert_eq!(files, ["/sys/fs/cgroup/memory/a/b/memory.oom_control", "/sys/fs/cgroup/user.slice/memory.events", "/proc/vmstat"]);
     }
 
     #[test]

@@ -102,8 +102,7 @@ impl Report {
         let object = match serde_json::from_slice::<Value>(line) {
             Ok(Value::Object(object)) => object,
             Ok(_) => {
-                return self
-                    .warn(Some(number), "ignored, as it is not a JSON object such as {\"metrics\": {\"records_out\": 5}}");
+                return self.warn(Some(number), "ignored, as it is not a JSON object such as {\"metrics\": {\"records_out\": 5}}");
             }
             Err(error) => return self.warn(Some(number), &format!("ignored, as it is not JSON: {error}")),
         };
@@ -120,9 +119,7 @@ impl Report {
                 ("metrics" | "output", value) => {
                     self.warn(Some(number), &format!("{key:?} ignored, as it is {} and not an object", kind(&value)));
                 }
-                ("skip", value) => {
-                    self.warn(Some(number), &format!("\"skip\" ignored, as it is {} and not a text", kind(&value)))
-                }
+                ("skip", value) => self.warn(Some(number), &format!("\"skip\" ignored, as it is {} and not a text", kind(&value))),
                 _ => {
                     let shown: String = key.chars().take(60).collect();
                     self.warn(Some(number), &format!("{shown:?} ignored: the keys are metrics, output, skip and fail"));
@@ -136,14 +133,11 @@ impl Report {
         if name.len() > 63 || !ids::is_token(name) {
             return self.warn(
                 Some(number),
-                &format!(
-                    "metric {shown:?} ignored: its name must be a letter or digit, then at most 62 of a-z, A-Z, 0-9, _, . and -"
-                ),
+                &format!("metric {shown:?} ignored: its name must be a letter or digit, then at most 62 of a-z, A-Z, 0-9, _, . and -"),
             );
         }
         let Some(value) = value.as_f64().filter(|v| v.is_finite()) else {
-            return self
-                .warn(Some(number), &format!("metric {shown:?} ignored, as it is {} and not a finite number", kind(value)));
+            return self.warn(Some(number), &format!("metric {shown:?} ignored, as it is {} and not a finite number", kind(value)));
         };
         if self.metrics.0.len() >= MAX_METRICS_PER_TASK && !self.metrics.0.contains_key(name) {
             return self.warn(Some(number), &format!("metric {shown:?} ignored: an attempt has at most {MAX_METRICS_PER_TASK}"));

@@ -40,12 +40,7 @@ const HUNT_FOR: Duration = Duration::from_secs(5);
 /// A timeout nobody lives to see; adding more could overflow.
 const LONGEST: Millis = Millis(100 * 365 * 86_400_000);
 
-pub(super) async fn execute(
-    lease: &Lease,
-    host: &Host,
-    mut stop: watch::Receiver<Stop>,
-    live: Option<watch::Sender<Metrics>>,
-) -> Ended {
+pub(super) async fn execute(lease: &Lease, host: &Host, mut stop: watch::Receiver<Stop>, live: Option<watch::Sender<Metrics>>) -> Ended {
     let told = *stop.borrow_and_update();
     if let Some(cause) = cause(told) {
         return ended(host, Timestamp(0), cause.verdict(), Report::default());
@@ -125,8 +120,7 @@ fn prepare_program(lease: &Lease, host: &Host, log: &mut Log) -> Result<Prepared
     let lock = std::path::absolute(host.scratch.join(leftovers::LOCK)).map_err(scratch_fails)?;
     let code_root = std::path::absolute(&host.code_root).map_err(scratch_fails)?;
 
-    let Program { argv, env, workdir } =
-        render(lease, output.path(), log).map_err(|why| Verdict::failed(Reason::Template, &why))?;
+    let Program { argv, env, workdir } = render(lease, output.path(), log).map_err(|why| Verdict::failed(Reason::Template, &why))?;
     let start = Start { argv, env, cwd: code_root.join(workdir), lock };
     let inherited = || host.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.to_string_lossy().into_owned());
     let path = start.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).or_else(inherited);
@@ -143,16 +137,13 @@ struct Program {
 }
 
 fn render(lease: &Lease, output: &Path, log: &mut Log) -> Result<Program, String> {
-    let params = serde_json::from_str(&lease.params).map_err(|error| {
-        format!("the run's parameters are not a JSON object: {error}. This is a fault of Penstock, please report it")
-    })?;
+    let params = serde_json::from_str(&lease.params)
+        .map_err(|error| format!("the run's parameters are not a JSON object: {error}. This is a fault of Penstock, please report it"))?;
     let templates = Templates::new(lease, &params);
     let argv = match &lease.spec.action {
-        Action::Run(argv) => argv
-            .iter()
-            .enumerate()
-            .map(|(i, element)| templates.render(&format!("run[{i}]"), element))
-            .collect::<Result<_, _>>()?,
+        Action::Run(argv) => {
+            argv.iter().enumerate().map(|(i, element)| templates.render(&format!("run[{i}]"), element)).collect::<Result<_, _>>()?
+        }
         // Never a template: values reach a script as variables.
         Action::Shell(script) => ["sh", "-eu", "-c", script].map(str::to_owned).to_vec(),
         Action::Noop => Vec::new(),
@@ -211,9 +202,8 @@ impl<'a> Attempt<'a> {
             let control = UnixStream::from_std(spawned.control)?.into_split();
             Ok((control, Receiver::from_owned_fd(spawned.stdout)?, Receiver::from_owned_fd(spawned.stderr)?))
         };
-        let ((told, control), stdout, stderr) = connect().map_err(|error| {
-            Verdict::failed(Reason::Spawn, &format!("the worker cannot watch the supervisor process: {error}"))
-        })?;
+        let ((told, control), stdout, stderr) = connect()
+            .map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker cannot watch the supervisor process: {error}")))?;
         let told = BufReader::new(told).lines();
         let follow = Follow::new(output.path(), live);
         let started_at = Timestamp(0);

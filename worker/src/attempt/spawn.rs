@@ -49,17 +49,13 @@ pub(super) fn supervisor(host: &Host) -> Result<Spawned, String> {
 /// What to do about an error that is the machine's and not the program's.
 fn hint(errno: Option<i32>) -> &'static str {
     match errno.map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE) => {
-            ": descriptors are exhausted: raise the worker's limit (ulimit -n) or give it fewer slots"
-        }
+        Some(Errno::MFILE | Errno::NFILE) => ": descriptors are exhausted: raise the worker's limit (ulimit -n) or give it fewer slots",
         Some(Errno::AGAIN) => {
             ": processes are exhausted: raise the worker's limit (ulimit -u, or the cgroup's pids.max) or give it fewer slots"
         }
         Some(Errno::NOMEM) => ": memory is exhausted: give the worker more, or fewer slots",
         Some(Errno::NOSPC) => ": the disk is full",
-        Some(Errno::TOOBIG) => {
-            ": arguments and environment together are too long: put large values into a file and pass its path"
-        }
+        Some(Errno::TOOBIG) => ": arguments and environment together are too long: put large values into a file and pass its path",
         _ => "",
     }
 }
@@ -90,20 +86,13 @@ pub(super) fn explain(start: &Start, path: Option<&str>, why: &NotStarted) -> St
             format!("{} exists, but the interpreter or loader it needs does not{line}", file.display())
         }
         (Some(Errno::NOENT), None) if program.contains('/') => {
-            format!(
-                "the program {} does not exist: is the code of this pipeline on this worker?",
-                start.cwd.join(program).display()
-            )
+            format!("the program {} does not exist: is the code of this pipeline on this worker?", start.cwd.join(program).display())
         }
-        (Some(Errno::NOENT), None) => format!(
-            "no program {program:?} in PATH ({}): install it on the worker, or write its path",
-            path.unwrap_or("which is not set")
-        ),
+        (Some(Errno::NOENT), None) => {
+            format!("no program {program:?} in PATH ({}): install it on the worker, or write its path", path.unwrap_or("which is not set"))
+        }
         (Some(Errno::ACCESS), Some(file)) => {
-            format!(
-                "the program {} is not executable by the worker's user: chmod +x it, or run it by its interpreter",
-                file.display()
-            )
+            format!("the program {} is not executable by the worker's user: chmod +x it, or run it by its interpreter", file.display())
         }
         (Some(Errno::NOEXEC), Some(file)) => {
             format!("the program {} is neither a binary for this machine nor begins with #!", file.display())

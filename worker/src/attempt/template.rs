@@ -41,8 +41,7 @@ impl Templates<'_> {
         let task = [("id", Value::from(lease.task.as_str())), ("attempt", Value::from(lease.number))];
         context.insert("task", Value::from_pairs(task));
         if let Some(interval) = &lease.interval {
-            let interval =
-                [("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(ZONE))];
+            let interval = [("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(ZONE))];
             context.insert("interval", Value::from_pairs(interval));
         }
         let outputs: BTreeMap<String, BTreeMap<String, Value>> = lease
@@ -56,11 +55,8 @@ impl Templates<'_> {
             0 => format!("no {prefix}"),
             _ => format!("{prefix}.{{{}}}", keys.join(", ")),
         };
-        let mut names = vec![
-            "run.{id, trigger}".to_owned(),
-            "task.{id, attempt}".to_owned(),
-            each("params".into(), params.keys().cloned().collect()),
-        ];
+        let mut names =
+            vec!["run.{id, trigger}".to_owned(), "task.{id, attempt}".to_owned(), each("params".into(), params.keys().cloned().collect())];
         names.push(if lease.interval.is_some() { "interval.{start, end, date}".into() } else { "no interval".into() });
         names.extend(lease.outputs.iter().map(|(task, o)| each(format!("outputs.{task}"), o.0.keys().cloned().collect())));
         Self { environment, context: Value::from_pairs(context), names: names.join(", ") }
@@ -74,10 +70,7 @@ impl Templates<'_> {
             template.to_owned()
         };
         if rendered.contains('\0') {
-            return Err(format!(
-                "{element} {}: the value holds a NUL character, which no argument or variable can",
-                shown(template)
-            ));
+            return Err(format!("{element} {}: the value holds a NUL character, which no argument or variable can", shown(template)));
         }
         if rendered.len() >= MAX_RENDERED_BYTES {
             return Err(format!(

@@ -64,8 +64,7 @@ impl Process {
 
 /// All pids, newest first (as far as pids rise).
 fn pids() -> io::Result<Vec<i32>> {
-    let mut pids: Vec<i32> =
-        std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    let mut pids: Vec<i32> = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     pids.sort_unstable_by(|a, b| b.cmp(a));
     Ok(pids)
 }

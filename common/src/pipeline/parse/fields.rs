@@ -127,8 +127,7 @@ impl Reader {
                 }
                 Some(Key { name, .. }) => {
                     let known = listed(supported(tables));
-                    let hint =
-                        if known.is_empty() { "write a text".to_owned() } else { format!("remove it; supported here: {known}") };
+                    let hint = if known.is_empty() { "write a text".to_owned() } else { format!("remove it; supported here: {known}") };
                     self.found.error(entry.at, format!("`{name}` is not supported by this version"), hint);
                 }
                 None => self.unknown(entry, tables),
@@ -208,8 +207,7 @@ impl Reader {
 
     /// A whole number of `least..=most`.
     pub(super) fn integer<N: TryFrom<i64>>(&mut self, node: &Node<'_>, least: i64, most: i64) -> Option<N> {
-        let range =
-            if least == i64::from(i32::MIN) { "a whole number".to_owned() } else { format!("a whole number from {least} on") };
+        let range = if least == i64::from(i32::MIN) { "a whole number".to_owned() } else { format!("a whole number from {least} on") };
         let value = match node.kind() {
             Kind::Scalar { text, plain } => match (resolve(text), plain) {
                 (Core::Int(value), true) => value,
@@ -342,9 +340,7 @@ impl Reader {
             }
             let hint = match root.as_str() {
                 "ds" => "the date is `interval.date`".to_owned(),
-                _ => self
-                    .found
-                    .did_you_mean(&root, ROOTS, || format!("templates may use {}; a parameter is `params.NAME`", listed(ROOTS))),
+                _ => self.found.did_you_mean(&root, ROOTS, || format!("templates may use {}; a parameter is `params.NAME`", listed(ROOTS))),
             };
             self.found.error(at, format!("unknown name `{}` in a template", cut(&root)), hint);
         }
@@ -393,12 +389,8 @@ pub(super) fn describe_scalar(text: &str, plain: bool) -> String {
 
 /// The rule, after the nearest name that keeps it if there is one.
 fn tidied<T: FromStr>(text: &str, rule: &str) -> String {
-    let tidy: String = text
-        .trim()
-        .chars()
-        .take(64)
-        .map(|c| if c.is_ascii_alphanumeric() || c == '/' { c.to_ascii_lowercase() } else { '_' })
-        .collect();
+    let tidy: String =
+        text.trim().chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '/' { c.to_ascii_lowercase() } else { '_' }).collect();
     match tidy.parse::<T>() {
         Ok(_) => format!("{rule}; for instance {tidy}"),
         Err(_) => rule.to_owned(),

@@ -151,14 +151,9 @@ pub(in crate::pipeline) const TASK: &[Key<RawTask>] = &[
 
 /// What a task says, or the defaults say for it.
 pub(in crate::pipeline) const SETTINGS: &[Key<RawTask>] = &[
-    Key::new(
-        "retries",
-        "How often and when a failed attempt is tried again; a number is `max`.",
-        schema::retries,
-        |r, n, task| {
-            values::retries(r, n, &mut task.retries);
-        },
-    ),
+    Key::new("retries", "How often and when a failed attempt is tried again; a number is `max`.", schema::retries, |r, n, task| {
+        values::retries(r, n, &mut task.retries);
+    }),
     Key::new("timeout", "Longest time one attempt may run.", schema::duration, |r, n, task| {
         task.timeout = r.duration(n, Some(NO_LIMIT));
     }),
@@ -174,9 +169,7 @@ pub(in crate::pipeline) const SETTINGS: &[Key<RawTask>] = &[
     Key::new("priority", "Higher starts first within a queue.", schema::whole, |r, n, task| {
         task.priority = r.integer(n, i64::from(i32::MIN), i64::from(i32::MAX));
     }),
-    Key::new("env", "Variables for its program; values are templates.", schema::env, |r, n, task| {
-        values::env(r, n, &mut task.env)
-    }),
+    Key::new("env", "Variables for its program; values are templates.", schema::env, |r, n, task| values::env(r, n, &mut task.env)),
     Key::new("workdir", "Its working directory; a template.", schema::text, |r, n, task| task.workdir = r.template(n)),
     Key::later("pool"),
     Key::later("pool_slots"),
@@ -191,9 +184,7 @@ pub(in crate::pipeline) const RETRIES: &[Key<RawRetries>] = &[
     Key::new("delay", "Before the first of them.", schema::duration, |r, n, raw| {
         raw.delay = r.duration(n, None).map(|value| Located { at: n.at, value });
     }),
-    Key::new("backoff", "Each later delay is the last times this.", schema::backoff, |r, n, raw| {
-        raw.backoff = values::backoff(r, n)
-    }),
+    Key::new("backoff", "Each later delay is the last times this.", schema::backoff, |r, n, raw| raw.backoff = values::backoff(r, n)),
     Key::new("max_delay", "No delay is longer.", schema::duration, |r, n, raw| {
         raw.max_delay = r.duration(n, None).map(|value| Located { at: n.at, value });
     }),
@@ -207,9 +198,7 @@ pub(in crate::pipeline) const RETRIES: &[Key<RawRetries>] = &[
 /// `retries.on`, `retries.not_on`
 pub(in crate::pipeline) const POLICY: &[Key<ExitPolicy>] = &[
     Key::new("reasons", "Why an attempt failed.", schema::reasons, |r, n, raw| raw.reasons = values::reasons(r, n)),
-    Key::new("exit_codes", "What its program ended with.", schema::exit_codes, |r, n, raw| {
-        raw.exit_codes = values::exit_codes(r, n)
-    }),
+    Key::new("exit_codes", "What its program ended with.", schema::exit_codes, |r, n, raw| raw.exit_codes = values::exit_codes(r, n)),
 ];
 
 /// One of `params`

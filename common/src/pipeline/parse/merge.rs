@@ -102,8 +102,7 @@ fn check_edges(r: &mut Reader, top: &Top) {
                 r.found.error(*at, format!("task `{id}` depends on itself"), "remove it from its `depends_on`");
             } else if !top.tasks.contains_key(upstream) {
                 let others = top.tasks.keys().filter(|other| *other != id).map(TaskId::as_str);
-                let hint =
-                    r.found.did_you_mean(upstream.as_str(), others, || "add the task, or remove it from `depends_on`".to_owned());
+                let hint = r.found.did_you_mean(upstream.as_str(), others, || "add the task, or remove it from `depends_on`".to_owned());
                 r.found.error(*at, format!("task `{id}` depends on `{upstream}`, which is no task"), hint);
             }
         }

@@ -64,8 +64,7 @@ pub(super) struct Entry<'a> {
 
 /// Reads one document. `None` where it cannot be read to its end; `found` then says why.
 pub(super) fn read<'a>(text: &'a str, found: &mut Found) -> Option<Node<'a>> {
-    let mut builder =
-        Builder { open: Vec::new(), anchors: BTreeMap::new(), root: None, documents: 0, written: 0, nodes: 0, found };
+    let mut builder = Builder { open: Vec::new(), anchors: BTreeMap::new(), root: None, documents: 0, written: 0, nodes: 0, found };
     let root = builder.document(text);
     root.map_err(|fatal| found.push(fatal)).ok()
 }
@@ -140,9 +139,9 @@ impl<'a> Builder<'a, '_> {
             })?;
             self.event(event, span)?;
         }
-        self.root.take().ok_or_else(|| {
-            error(START, "the document is empty", "a pipeline has at least the keys `pipeline` (its name) and `tasks`")
-        })
+        self.root
+            .take()
+            .ok_or_else(|| error(START, "the document is empty", "a pipeline has at least the keys `pipeline` (its name) and `tasks`"))
     }
 
     fn event(&mut self, event: Event<'a>, span: Span) -> Result<(), Diagnostic> {
@@ -170,11 +169,7 @@ impl<'a> Builder<'a, '_> {
                 let absent = plain && span.is_empty();
                 let (text, at) = if absent { (Cow::Borrowed(""), self.key_location().unwrap_or(at)) } else { (text, at) };
                 let nodes = weight(&text);
-                let kind = if tagged || self.has_control_character(&text, style, at) {
-                    Kind::Broken
-                } else {
-                    Kind::Scalar { text, plain }
-                };
+                let kind = if tagged || self.has_control_character(&text, style, at) { Kind::Broken } else { Kind::Scalar { text, plain } };
                 self.finish(Node { at, kind }, anchor, nodes, 0);
             }
             Event::UnresolvedAlias(name) => {
@@ -226,11 +221,7 @@ impl<'a> Builder<'a, '_> {
     fn alias(&mut self, anchor: usize, at: Location) -> Result<(), Diagnostic> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             // The only alias that is known to the parser and not here names a collection that is still open.
-            self.found.push(error(
-                at,
-                "this alias names a value that contains it",
-                "a value cannot contain itself; write it out",
-            ));
+            self.found.push(error(at, "this alias names a value that contains it", "a value cannot contain itself; write it out"));
             self.finish(Node { at, kind: Kind::Broken }, 0, 1, 0);
             return Ok(());
         };

@@ -84,30 +84,11 @@ mod tests {
             assert_eq!(resolve(text), Core::Int(Some(value)), "{text}");
         }
         assert_eq!(resolve("99999999999999999999"), Core::Int(None));
-        for (text, value) in
-            [("1.0", 1.0), (".5", 0.5), ("1.", 1.0), ("-2e3", -2000.0), ("1E-2", 0.01), ("-.inf", f64::NEG_INFINITY)]
-        {
+        for (text, value) in [("1.0", 1.0), (".5", 0.5), ("1.", 1.0), ("-2e3", -2000.0), ("1E-2", 0.01), ("-.inf", f64::NEG_INFINITY)] {
             assert_eq!(resolve(text), Core::Float(value), "{text}");
         }
-        for text in [
-            "yes",
-            "no",
-            "on",
-            "tRuE",
-            ".",
-            "-",
-            "+",
-            "1e",
-            "e5",
-            "1.2.3",
-            "1_000",
-            "0x",
-            "inf",
-            "nan",
-            "2024-01-31",
-            "10:30",
-            "é",
-        ] {
+        for text in ["yes", "no", "on", "tRuE", ".", "-", "+", "1e", "e5", "1.2.3", "1_000", "0x", "inf", "nan", "2024-01-31", "10:30", "é"]
+        {
             assert_eq!(resolve(text), Core::Text, "{text}");
         }
     }

@@ -158,8 +158,7 @@ mod tests {
     #[test]
     fn names_are_found_where_they_are_certain() {
         let mut templates = Templates::new();
-        let names =
-            templates.names("{{ params.region }}/{{ outputs.extract.path }} {{ run.id }} {{ regoin }} {{ range(3) }}").unwrap();
+        let names = templates.names("{{ params.region }}/{{ outputs.extract.path }} {{ run.id }} {{ regoin }} {{ range(3) }}").unwrap();
         assert_eq!(names.params, ["region"]);
         assert_eq!(names.outputs, ["extract"]);
         assert_eq!(names.others, ["regoin"]);

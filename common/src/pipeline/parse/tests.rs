@@ -141,8 +141,7 @@ fn the_full_example_means_what_it_says() {
     assert_eq!((extract.queue.as_str(), extract.workdir.as_str()), ("etl.small", "jobs"));
     let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
     assert_eq!(extract.labels, map(&[("gpu", "true"), ("zone", "b")]));
-    let env =
-        [("EMPTY", ""), ("LEVEL", "defaults"), ("MODE", "slow"), ("PYTHONUNBUFFERED", "1"), ("REGION", "{{ params.region }}")];
+    let env = [("EMPTY", ""), ("LEVEL", "defaults"), ("MODE", "slow"), ("PYTHONUNBUFFERED", "1"), ("REGION", "{{ params.region }}")];
     assert_eq!(extract.env, map(&env), "task over defaults over document");
 
     let transform = &p.tasks["transform"];
@@ -233,32 +232,11 @@ tasks:
 
 #[test]
 fn a_value_of_a_later_version_is_not_called_unknown() {
-    for key in [
-        "schedule",
-        "triggers",
-        "timezone",
-        "deadline",
-        "notify",
-        "depends_on_past",
-        "start_date",
-        "end_date",
-        "max_active_tasks",
-    ] {
+    for key in ["schedule", "triggers", "timezone", "deadline", "notify", "depends_on_past", "start_date", "end_date", "max_active_tasks"] {
         refused_at_top(&format!("{key}: 1"), "1:1", &format!("`{key}` is not supported by this version"), "remove it");
     }
-    let of_tasks = [
-        "for_each",
-        "pool",
-        "pool_slots",
-        "expect",
-        "if",
-        "branch",
-        "trigger_rule",
-        "group",
-        "teardown",
-        "setup",
-        "allow_failure",
-    ];
+    let of_tasks =
+        ["for_each", "pool", "pool_slots", "expect", "if", "branch", "trigger_rule", "group", "teardown", "setup", "allow_failure"];
     for key in of_tasks {
         refused_in_task(&format!("{key}: x"), "4:5", &format!("`{key}` is not supported by this version"), "depends_on");
     }
@@ -350,8 +328,7 @@ fn durations_and_retries_are_checked() {
     refused_in_task("retries: {on: []}", "4:19", "is an empty list", "max: 0");
     refused_in_task("retries: {not_on: {exit_codes: [0]}}", "4:37", "out of range: the number 0", "1 to 255");
     refused_in_task("retries: {delay: 2m, max_delay: 1m}", "4:22", "the delay 2m is longer than max_delay 1m", "raise");
-    let text =
-        "pipeline: p\ndefaults: {retries: {max_delay: 1m}}\ntasks:\n  a: {noop: true, retries: {delay: 2m}}\n  b: {noop: true}\n";
+    let text = "pipeline: p\ndefaults: {retries: {max_delay: 1m}}\ntasks:\n  a: {noop: true, retries: {delay: 2m}}\n  b: {noop: true}\n";
     refused(text, "4:36", "the delay 2m is longer than max_delay 1m", "raise");
     let long = good("pipeline: p\ntasks: {a: {noop: true, retries: {delay: 2h}}}\n");
     assert_eq!(long.pipeline.tasks["a"].retries.max_delay, Millis(7_200_000), "a default does not cut what was written");
@@ -359,19 +336,9 @@ fn durations_and_retries_are_checked() {
 
 #[test]
 fn parameters_fit_their_types() {
-    refused_at_top(
-        "params: {x: {type: string, default: 1.0}}",
-        "1:37",
-        "the number 1.0 is not a value of type string",
-        "\"1.0\"",
-    );
+    refused_at_top("params: {x: {type: string, default: 1.0}}", "1:37", "the number 1.0 is not a value of type string", "\"1.0\"");
     refused_at_top("params: {x: {type: string, default: }}", "1:28", "nothing is not a value of type string", "\"\"");
-    refused_at_top(
-        "params: {x: {type: bool, default: no}}",
-        "1:35",
-        "the text \"no\" is not a value of type bool",
-        "write false",
-    );
+    refused_at_top("params: {x: {type: bool, default: no}}", "1:35", "the text \"no\" is not a value of type bool", "write false");
     refused_at_top("params: {x: {type: bool, default: 1}}", "1:35", "the number 1", "true or false");
     refused_at_top("params: {x: {type: int, default: 1.5}}", "1:34", "the number 1.5", "type: number");
     refused_at_top("params: {x: {type: int, default: \"5\"}}", "1:34", "the text \"5\"", "5 without quotes");
@@ -457,9 +424,8 @@ fn outputs_are_used_from_upstream_only() {
     good(&text("outputs.a.path"));
     good(&text("outputs.b.path"));
     refused(&text("outputs.side.path"), "8:14", "`side`, which is not upstream", "add `side` to the `depends_on` of `c`");
-    let list = bad(
-        "pipeline: p\nenv: {A: \"{{ outputs.a.x }}\"}\ntasks:\n  a: {run: [x]}\n  b: {run: [x]}\n  c: {run: [x], env: {A: own}}\n",
-    );
+    let list =
+        bad("pipeline: p\nenv: {A: \"{{ outputs.a.x }}\"}\ntasks:\n  a: {run: [x]}\n  b: {run: [x]}\n  c: {run: [x], env: {A: own}}\n");
     assert_eq!(list.len(), 1, "a template of the defaults is told of once: {list:?}");
     let list = bad("pipeline: p\ntasks:\n  a: {run: [x, \"{{ outputs.b.x }}\"], depends_on: [nope]}\n  b: {noop: true}\n");
     assert_eq!(list.len(), 1, "what is upstream of a missing task is not known: {list:?}");

@@ -28,9 +28,7 @@ pub(in crate::pipeline) struct Scalar {
 
 pub(super) fn scalar(r: &mut Reader, node: &Node<'_>) -> Option<Located<Scalar>> {
     match node.kind() {
-        Kind::Scalar { text, plain } => {
-            Some(Located { at: node.at, value: Scalar { text: text.clone().into_owned(), plain: *plain } })
-        }
+        Kind::Scalar { text, plain } => Some(Located { at: node.at, value: Scalar { text: text.clone().into_owned(), plain: *plain } }),
         _ => {
             r.mismatch(node, "a single value", "parameters are text, numbers and booleans");
             None
@@ -47,9 +45,8 @@ pub(super) fn params(r: &mut Reader, node: &Node<'_>, into: &mut Params) {
             r.found.error(entry.at, message, "use a lower-case letter, then at most 62 of a-z, 0-9 and _");
         }
         let mut raw = RawParam::default();
-        let param = r.named("parameter", &entry.key, |r| {
-            if r.mapping(&entry.value, &[PARAM], &mut raw) { param(r, entry.at, raw) } else { None }
-        });
+        let param =
+            r.named("parameter", &entry.key, |r| if r.mapping(&entry.value, &[PARAM], &mut raw) { param(r, entry.at, raw) } else { None });
         into.declared.insert(entry.key.clone().into_owned(), param);
     }
 }
@@ -179,11 +176,7 @@ fn check_action(r: &mut Reader, at: Location, id: &str, node: &Node<'_>) {
     match (actions.next(), actions.next()) {
         (Some(first), Some(second)) => {
             let message = format!("task `{}` has a second action `{}`", cut(id), second.key);
-            r.found.error(
-                second.at,
-                message,
-                format!("keep this or `{}`; two steps are two tasks, joined by `depends_on`", first.key),
-            );
+            r.found.error(second.at, message, format!("keep this or `{}`; two steps are two tasks, joined by `depends_on`", first.key));
         }
         (None, _) if !entries.iter().any(|e| LATER_ACTIONS.contains(&&*e.key)) => {
             let hint = "give it one of run: [program, argument, …], shell: \"script\" or noop: true";

@@ -64,8 +64,7 @@ fn of_very_many_errors_the_first_thousand_are_kept() {
 
 #[test]
 fn a_hundred_thousand_tasks_are_read_in_reasonable_time() {
-    let mut text =
-        "pipeline: p\nparams: {region: {type: string}}\ndefaults: {retries: 2, timeout: 5m, env: {A: b}}\ntasks:\n".to_owned();
+    let mut text = "pipeline: p\nparams: {region: {type: string}}\ndefaults: {retries: 2, timeout: 5m, env: {A: b}}\ntasks:\n".to_owned();
     for i in 0..limits::MAX_TASKS_PER_PIPELINE {
         let upstreams: Vec<_> = (1..=10).filter_map(|d| i.checked_sub(d)).map(|u| format!("t{u}")).collect();
         writeln!(

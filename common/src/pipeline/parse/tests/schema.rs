@@ -51,9 +51,8 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         Value::Array(many) => many.iter().map(|t| t.as_str().unwrap()).collect(),
         _ => vec![],
     };
-    let outside = |limit: &str, below: fn(f64, f64) -> bool| {
-        schema[limit].as_f64().zip(value.as_f64()).is_some_and(|(limit, n)| below(n, limit))
-    };
+    let outside =
+        |limit: &str, below: fn(f64, f64) -> bool| schema[limit].as_f64().zip(value.as_f64()).is_some_and(|(limit, n)| below(n, limit));
     if !types.is_empty() && !types.into_iter().any(is)
         || schema["enum"].as_array().is_some_and(|all| !all.contains(value))
         || schema.get("const").is_some_and(|only| only != value)
