@@ -56,6 +56,12 @@ impl Drop for Suspicion {
     }
 }
 
+/// Refusals, one after the other, that prove that nobody listens any more.
+const REFUSALS: u32 = 2;
+/// Tries to get them.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
 async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
     let Ok(value) = v1::Candidate::decode(leader.value.clone()) else { return };
     let Ok(channel) = dialer.channel(&value.address) else { return };
@@ -76,11 +82,17 @@ async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
     if !closed_by_kernel(&status) {
         return tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    for _ in 0..2 {
-        if !refused(&dialer, &value.address).await {
-            return;
+    // A process that is being killed closes one connection after the other, its listener among them: it may still be there at first.
+    let mut refusals = 0;
+    for _ in 0..TRIES {
+        refusals = if refused(&dialer, &value.address).await { refusals + 1 } else { 0 };
+        if refusals == REFUSALS {
+            break;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(BETWEEN_TRIES).await;
+    }
+    if refusals < REFUSALS {
+        return;
     }
     match election::remove(&*store, &leader).await {
         Ok(removed) => tracing::warn!(leader = %value.node, removed, "the leader's process is gone: its candidate key was deleted"),
@@ -108,7 +120,9 @@ pub(crate) fn closed_by_kernel(status: &tonic::Status) -> bool {
 /// Whether a new connection is refused: nobody listens there.
 async fn refused(dialer: &Dialer, address: &str) -> bool {
     let Ok(channel) = dialer.channel(address) else { return false };
-    let Err(status) = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await else { return false };
+    let mut client = HealthClient::new(channel);
+    let check = client.check(HealthCheckRequest { service: String::new() });
+    let Ok(Err(status)) = tokio::time::timeout(Duration::from_secs(1), check).await else { return false };
     let mut source = status.source();
     while let Some(error) = source {
         if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {

@@ -97,7 +97,7 @@ impl v1::control_server::Control for Control {
         let minted = Self::minted_at(&run);
         // An id minted just now cannot be one that left state longer ago: then state alone knows, and the store is not asked.
         let age = minted.map(|at| self.clock.wall().0.saturating_sub(at));
-        if age.is_none_or(|age| age > JUST_NOW_MS || age < -JUST_NOW_MS) {
+        if age.is_none_or(|age| !(-JUST_NOW_MS..=JUST_NOW_MS).contains(&age)) {
             let id = run.clone();
             let known = self.handle.read(move |scheduler, _| scheduler.run(&id).is_some()).await?;
             if !known && let Some(answer) = self.submitted_before(&run, digest).await? {

@@ -73,9 +73,13 @@ fn no_line_is_unfinished_business() {
     for file in tracked(".rs").into_iter().filter(|f| !f.ends_with("house.rs")) {
         let text = std::fs::read_to_string(&file).expect("a source file is UTF-8");
         for (n, line) in text.lines().enumerate() {
-            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!(", "#[ignore"] {
+            for word in ["TODO", "FIXME", "XXX", "todo!(", "unimplemented!("] {
                 assert!(!line.contains(word), "{}:{}: {word}", file.display(), n + 1);
             }
+            // A test is passed over only where another runs it, or where it asserts nothing.
+            let passed_over = line.trim_start().starts_with("#[ignore");
+            let said = line.contains("\"run by another test\"") || line.contains("\"a measurement: ");
+            assert!(!passed_over || said, "{}:{}: a test that is passed over", file.display(), n + 1);
         }
     }
 }
