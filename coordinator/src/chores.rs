@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_common::Seq;
-use penstock_store::{Fenced, Journal, Keys};
+use penstock_store::{Fenced, Journal, Keys, Space};
 use tokio::sync::{mpsc, watch};
 
 use crate::archive::{self, Retention};
@@ -58,19 +58,7 @@ pub(crate) async fn keep_house(
     let mut turns = 0u32;
     loop {
         if let Ok(space) = fenced.store().space().await {
-            let high = space.quota > 0 && space.used >= space.quota / 4 * 3;
-            let why = if space.full {
-                format!(
-                    "the store is full ({} of {} bytes): nothing is started until there is room; compact and defragment etcd, then disarm its alarm",
-                    space.file, space.quota
-                )
-            } else {
-                format!(
-                    "the store is three quarters full ({} of {} bytes): no new run is taken until there is room",
-                    space.used, space.quota
-                )
-            };
-            let now = (space.full || high).then_some(Trouble { full: space.full, why });
+            let now = trouble_with(&space);
             trouble.send_if_modified(|current| {
                 let changed = current.as_ref().map(|t| t.full) != now.as_ref().map(|t| t.full);
                 if changed {
@@ -91,4 +79,19 @@ pub(crate) async fn keep_house(
         turns = turns.wrapping_add(1);
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
+}
+
+/// What is wrong with the room in a store, if anything is.
+pub(crate) fn trouble_with(space: &Space) -> Option<Trouble> {
+    let Space { file, used, quota, full } = *space;
+    let high = quota > 0 && used >= quota / 4 * 3;
+    let why = if full {
+        format!(
+            "the store is full ({file} of {quota} bytes): nothing is started until there is room; \
+             compact and defragment etcd, then disarm its alarm"
+        )
+    } else {
+        format!("the store is three quarters full ({used} of {quota} bytes): no new run is taken until there is room")
+    };
+    (full || high).then_some(Trouble { full, why })
 }

@@ -85,17 +85,28 @@ impl Node {
             if *stop.borrow() {
                 break;
             }
-            // Whatever was decided and not written is dropped: state is loaded again.
+            match self.reload(&mut queues, &mut stop).await? {
+                Some(loaded) => replica = loaded,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whatever was decided and not written is dropped: state is loaded again, however long that takes, and nothing is done with the
+    /// old one meanwhile. `None`: the node stops.
+    async fn reload(&self, queues: &mut Queues, stop: &mut watch::Receiver<bool>) -> Result<Option<Replica>, Error> {
+        while !*stop.borrow() {
             match Replica::load(self.store.clone(), self.keys.clone()).await {
-                Ok(loaded) => replica = loaded,
-                Err(ReplayError::Store(error)) => {
+                Ok(loaded) => return Ok(Some(loaded)),
+                Err(error @ (ReplayError::Store(_) | ReplayError::Behind(_))) => {
                     tracing::warn!(%error, "state cannot be loaded; trying again");
-                    self.pause(&mut queues, &mut stop).await;
+                    self.pause(queues, stop).await;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Waits a second, refusing whoever asks meanwhile.

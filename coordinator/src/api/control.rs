@@ -267,7 +267,8 @@ impl v1::control_server::Control for Control {
         let (seq, epoch, live_runs, leases) =
             self.handle.read(|s, seen| (seen.seq.0, s.state().leader().0, s.live().0, s.leases())).await?;
         let leading = matches!(&*self.handle.role.borrow(), Role::Leader(_));
-        let trouble = self.handle.trouble.borrow().as_ref().map_or(String::new(), |t| t.why.clone());
+        // Every coordinator sees the store; only the leader stops for it.
+        let trouble = crate::chores::trouble_with(&space).map_or(String::new(), |t| t.why);
         let checkpoint_seq = self.handle.checkpoint.borrow().0;
         Ok(Response::new(v1::GetClusterResponse {
             node: self.node.to_string(),

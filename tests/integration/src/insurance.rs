@@ -24,6 +24,7 @@ impl Insurance {
     /// # Panics
     /// When the example is not as expected.
     pub fn copy(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("makes a folder");
         for part in [".", "jobs", "data"] {
             std::fs::create_dir_all(folder.join(part)).expect("makes a folder");
             for entry in std::fs::read_dir(original().join(part)).expect("the example is there").flatten() {

@@ -24,7 +24,7 @@ pub mod witness;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-pub use binary::{Ran, is_release, penstock, penstock_with};
+pub use binary::{Ran, is_release, penstock, penstock_with, tokio_command};
 pub use cluster::{Cluster, Options};
 pub use etcd::Etcd;
 pub use following::Following;

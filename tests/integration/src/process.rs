@@ -14,6 +14,8 @@ pub struct Process {
     /// For messages.
     pub name: String,
     child: Child,
+    /// Kills the child should this program die before it can: it waits for the end of a pipe.
+    guard: Child,
     log: PathBuf,
     stopped: bool,
 }
@@ -35,7 +37,14 @@ impl Process {
             .unwrap_or_else(|error| {
                 panic!("{name} cannot be started ({error}): run `make test`, which installs and builds what is needed")
             });
-        Self { name: name.to_owned(), child, log, stopped: false }
+        let guard = Command::new("sh")
+            .args(["-c", &format!("trap '' HUP INT TERM; read -r nothing; kill -KILL {}", child.id())])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts sh");
+        Self { name: name.to_owned(), child, guard, log, stopped: false }
     }
 
     /// What it has written so far.
@@ -45,6 +54,9 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
+        // The guard first: it must not meet another process under this pid.
+        drop(self.guard.kill());
+        drop(self.guard.wait());
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -12,6 +12,9 @@ use penstock_integration::{
     Cluster, Following, Insurance, Journal, LATE, Options, SOON, Witness, eventually, figure, is_release, procfs, turn,
 };
 
+/// Well below a coordinator's session of 5 s, and far above what a takeover takes on a busy machine.
+const TAKEOVER: Duration = Duration::from_secs(3);
+
 /// A cluster that knows the insurance pipeline, each of its tasks witnessed.
 async fn insured(options: Options) -> (Cluster, Witness, Insurance) {
     let cluster = Cluster::start(options).await;
@@ -131,8 +134,10 @@ async fn a_killed_leader_is_replaced_and_no_attempt_of_a_living_worker_is_restar
     let killed = Instant::now();
     cluster.server(leader).kill();
     let next = cluster.leader().await;
-    figure("from the leader's SIGKILL to another that leads", ms(killed.elapsed()));
+    let took = killed.elapsed();
+    figure("from the leader's SIGKILL to another that leads", ms(took));
     assert_ne!(next, leader);
+    assert!(took < TAKEOVER, "a standby that sees the process gone does not wait for its session to end: {took:?}");
 
     let runs = all_is_well(&cluster, &witness, &insurance, &names).await;
     every_task_has_one_attempt(&runs);
@@ -286,7 +291,7 @@ async fn twenty_runs_go_through_while_the_leader_is_killed_every_few_seconds() {
     let (median, longest) = (takeovers[takeovers.len() / 2], takeovers[takeovers.len() - 1]);
     figure("leaders killed", takeovers.len());
     figure("takeovers", format!("median {}, longest {}", ms(median), ms(longest)));
-    assert!(takeovers.len() >= 5, "few leaders were killed in 30 s: {takeovers:?}");
+    assert!(longest < TAKEOVER, "a standby that sees the process gone does not wait for its session to end: {takeovers:?}");
 
     let mut runs = Vec::new();
     for (name, following) in names.iter().zip(following) {

@@ -22,7 +22,9 @@ pub mod user;
 pub mod world;
 
 #[cfg(not(tokio_unstable))]
-compile_error!("without --cfg tokio_unstable a seed does not fix the order of wakes; run it from tests/simulation, without RUSTFLAGS in the environment");
+compile_error!(
+    "without --cfg tokio_unstable a seed does not fix the order of wakes; run it from tests/simulation, without RUSTFLAGS in the environment"
+);
 
 /// The seeds that each scenario runs over: 1, 2, 3…, as many as `PENSTOCK_SIM_SEEDS` says, or exactly the one in `PENSTOCK_SIM_SEED`.
 pub fn seeds(default: u64) -> std::ops::RangeInclusive<u64> {

@@ -170,7 +170,8 @@ pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice
 
     // Somebody leads, and takes a new run.
     let probe = Submit { run_id: Some("probe".to_owned()), ..Submit::of(&plan.pipelines[0].name) };
-    let answer = timeout_at(calm + LEADER_WITHIN, client.submit(probe)).await.map_err(|_| "liveness: no leader took a run within 15 s")??;
+    let answer =
+        timeout_at(calm + LEADER_WITHIN, client.submit(probe)).await.map_err(|_| "liveness: no leader took a run within 15 s")??;
     notes.note(Saw::Submitted { run: answer.run_id, created: answer.created, seq: answer.seq });
     for (run, acknowledged) in runs.chain([("probe".to_owned(), true)]) {
         if !acknowledged && client.get(&run, 0).await.is_err_and(|e| e.is_not_found()) {
@@ -182,6 +183,9 @@ pub async fn act(plan: Plan, coordinators: Vec<String>, notes: Notes, dice: Dice
             return Err(format!("liveness: run {run} has not ended within 60 s: {why:?}").into());
         }
         let found = client.get(&run, 0).await?;
+        if !found.run.quarantined.is_empty() {
+            return Err(format!("run {run} was set aside: {}", found.run.quarantined).into());
+        }
         let tasks = found.tasks.iter().map(|task| (task.state(), task.attempts.iter().map(|a| a.fence).collect())).collect();
         notes.note(Saw::Ended { run, state: found.run.state(), tasks });
     }

@@ -434,6 +434,17 @@ impl World {
     }
 
     fn fail(&self, why: &str) -> ! {
+        if let Some(file) = std::env::var_os("PENSTOCK_SIM_DUMP") {
+            let entry = |op: &Op| match op {
+                Op::Put(key, value, _) => self.keys.seq_of(key).and_then(|_| entry::read(value).ok()),
+                Op::Delete(_) | Op::DeleteRange(..) => None,
+            };
+            let commits = self.etcd.commits();
+            let lines = commits
+                .iter()
+                .flat_map(|c| c.txn.then.iter().filter_map(entry).map(move |e| format!("{} {} {e:?}\n", c.at_ms, c.revision)));
+            drop(std::fs::write(file, lines.collect::<String>()));
+        }
         let last: Vec<_> = self.events.iter().rev().take(40).rev().cloned().collect();
         panic!(
             "seed {} at {} ms: {why}\n(again: PENSTOCK_SIM_SEED={} make sim)\nthe last events:\n  {}",

@@ -256,7 +256,14 @@ impl PbMaintenanceService for Etcd {
     async fn status(&self, _: Request<PbStatusRequest>) -> Result<Response<PbStatusResponse>, Status> {
         let space = self.memory.space().await.map_err(|e| status(&e))?;
         let (version, db_size, db_size_in_use) = ("3.5.33".to_owned(), signed(space.file), signed(space.used));
-        Ok(Response::new(PbStatusResponse { header: self.now(), version, db_size, db_size_in_use, leader: 1, ..PbStatusResponse::default() }))
+        Ok(Response::new(PbStatusResponse {
+            header: self.now(),
+            version,
+            db_size,
+            db_size_in_use,
+            leader: 1,
+            ..PbStatusResponse::default()
+        }))
     }
 
     async fn defragment(&self, _: Request<PbDefragmentRequest>) -> Result<Response<PbDefragmentResponse>, Status> {

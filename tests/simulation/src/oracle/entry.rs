@@ -26,9 +26,11 @@ pub fn read(bytes: &[u8]) -> Result<Entry, String> {
     const LARGEST: usize = 16 * 1024 * 1024;
     let entry = v1::Entry::decode(bytes).map_err(|e| e.to_string())?;
     let header = entry.header.ok_or("it has no header")?;
-    let body = if entry.compressed { zstd::bulk::decompress(&entry.body, LARGEST).map_err(|e| e.to_string())? } else { entry.body.to_vec() };
+    let body =
+        if entry.compressed { zstd::bulk::decompress(&entry.body, LARGEST).map_err(|e| e.to_string())? } else { entry.body.to_vec() };
     let events = v1::Events::decode(body.as_slice()).map_err(|e| e.to_string())?.events;
-    let events = events.into_iter().map(|event| event.kind.ok_or_else(|| "an event of no known kind".to_owned())).collect::<Result<_, _>>()?;
+    let events =
+        events.into_iter().map(|event| event.kind.ok_or_else(|| "an event of no known kind".to_owned())).collect::<Result<_, _>>()?;
     let epoch = header.epoch.unwrap_or_default();
     Ok(Entry {
         epoch: (epoch.incarnation, epoch.revision),

@@ -36,7 +36,9 @@ pub fn judge(keys: &Keys, pipelines: &[Pipeline], commits: &[Commit], seen: &[Ob
             }
         }
     }
-    wrong.extend(seen.iter().filter_map(|observation| agrees(&model, observation).err().map(|what| format!("{what} (seen: {observation:?})"))));
+    wrong.extend(
+        seen.iter().filter_map(|observation| agrees(&model, observation).err().map(|what| format!("{what} (seen: {observation:?})"))),
+    );
     model.wrong.extend(wrong);
     model
 }

@@ -310,6 +310,10 @@ impl Run {
             State::Cancelled => self.cancelled,
             _ => false,
         };
-        if agrees { Ok(()) } else { Err(("R4", format!("it ends {state:?} with tasks {:?}", self.tasks.iter().map(|t| t.state).collect::<Vec<_>>()))) }
+        if agrees {
+            Ok(())
+        } else {
+            Err(("R4", format!("it ends {state:?} with tasks {:?}", self.tasks.iter().map(|t| t.state).collect::<Vec<_>>())))
+        }
     }
 }

@@ -5,16 +5,17 @@ use penstock_proto::v1::event::Kind;
 use penstock_proto::v1::{self, State};
 use penstock_simulation::etcd::Commit;
 use penstock_simulation::oracle::{entry, judge};
-use penstock_simulation::user::{Observation, Saw};
+use penstock_simulation::user::{Observation, Pipeline, Saw};
 use penstock_simulation::world::World;
-use penstock_store::Op;
+use penstock_store::{Keys, Op};
 use prost::Message;
 
 use super::{log, options};
 
 /// A history that can be changed.
 struct History {
-    world: World,
+    keys: Keys,
+    pipelines: Vec<Pipeline>,
     commits: Vec<Commit>,
     seen: Vec<Observation>,
 }
@@ -27,20 +28,20 @@ impl History {
         let mut world = World::new(options);
         world.heal();
         world.run(|_| {});
-        let (commits, seen) = (world.etcd.commits(), world.notes.all());
-        let history = Self { world, commits, seen };
+        let (keys, pipelines) = (world.keys().clone(), world.pipelines().to_vec());
+        let history = Self { keys, pipelines, commits: world.etcd.commits(), seen: world.notes.all() };
         assert_eq!(history.wrong(), Vec::<String>::new());
         history
     }
 
     fn wrong(&self) -> Vec<String> {
-        judge(self.world.keys(), self.world.pipelines(), &self.commits, &self.seen).wrong
+        judge(&self.keys, &self.pipelines, &self.commits, &self.seen).wrong
     }
 
     /// Changes the events of every entry, and chains the entries anew.
     fn rewrite(&mut self, mut change: impl FnMut(&mut v1::EntryHeader, &mut Vec<Kind>)) {
         let mut previous = Vec::new();
-        let keys = self.world.keys().clone();
+        let keys = self.keys.clone();
         for op in self.commits.iter_mut().flat_map(|c| c.txn.then.iter_mut()) {
             let Op::Put(key, value, _) = op else { continue };
             if keys.seq_of(key).is_none() {
@@ -71,7 +72,10 @@ impl History {
 
     fn is_called(&self, number: &str) {
         let wrong = self.wrong();
-        assert!(wrong.iter().any(|w| w.starts_with(&format!("{number} ")) || w.starts_with(&format!("{number}:"))), "{number} is not called: {wrong:?}");
+        assert!(
+            wrong.iter().any(|w| w.starts_with(&format!("{number} ")) || w.starts_with(&format!("{number}:"))),
+            "{number} is not called: {wrong:?}"
+        );
     }
 }
 
@@ -112,18 +116,17 @@ fn a_write_without_the_leading_term_is_called_l2() {
 
 #[test]
 fn a_gap_a_repeat_and_a_fork_of_the_journal_are_called_l3() {
-    let is_append = |keys: &penstock_store::Keys, c: &Commit| matches!(&c.txn.then[..], [Op::Put(key, ..)] if keys.seq_of(key).is_some_and(|s| s.0 == 20));
+    let is_append = |keys: &Keys, c: &Commit| matches!(&c.txn.then[..], [Op::Put(key, ..)] if keys.seq_of(key).is_some_and(|s| s.0 == 20));
     let mut gap = History::true_one();
-    let place = gap.commits.iter().position(|c| is_append(gap.world.keys(), c)).expect("entry 20");
+    let place = gap.commits.iter().position(|c| is_append(&gap.keys, c)).expect("entry 20");
     let taken = gap.commits.remove(place);
     gap.is_called("L3");
     let mut repeat = gap;
     repeat.commits.insert(place, taken.clone());
     repeat.commits.insert(place, taken);
     repeat.is_called("L3");
-    drop(repeat);
     let mut fork = History::true_one();
-    let place = fork.commits.iter().position(|c| is_append(fork.world.keys(), c)).expect("entry 20");
+    let place = fork.commits.iter().position(|c| is_append(&fork.keys, c)).expect("entry 20");
     let Some(Op::Put(_, value, _)) = fork.commits[place].txn.then.first_mut() else { return };
     let mut entry = v1::Entry::decode(value.as_ref()).expect("it is true");
     entry.body = Bytes::new();
@@ -137,27 +140,29 @@ fn runs_that_break_their_rules_are_called_by_number() {
     let mut history = History::true_one();
     history.at_first(|k| matches!(k, Kind::RunCreated(_)), |events, place| events.insert(place, events[place].clone()));
     history.is_called("R1");
-    drop(history);
     let mut history = History::true_one();
-    history.at_first(|k| matches!(k, Kind::RunCreated(_)), |events, place| {
-        if let Kind::RunCreated(created) = &mut events[place] {
-            created.version = 7;
-        }
-    });
+    history.at_first(
+        |k| matches!(k, Kind::RunCreated(_)),
+        |events, place| {
+            if let Kind::RunCreated(created) = &mut events[place] {
+                created.version = 7;
+            }
+        },
+    );
     history.is_called("R2");
-    drop(history);
     let mut history = History::true_one();
     history.at_first(|k| matches!(k, Kind::RunEnded(_)), |events, place| events.insert(place, events[place].clone()));
     history.is_called("R3");
-    drop(history);
     let mut history = History::true_one();
-    history.at_first(|k| matches!(k, Kind::RunEnded(_)), |events, place| {
-        if let Kind::RunEnded(ended) = &mut events[place] {
-            ended.set_state(State::Failed);
-        }
-    });
+    history.at_first(
+        |k| matches!(k, Kind::RunEnded(_)),
+        |events, place| {
+            if let Kind::RunEnded(ended) = &mut events[place] {
+                ended.set_state(State::Failed);
+            }
+        },
+    );
     history.is_called("R4");
-    drop(history);
     let mut history = History::true_one();
     let saw = Saw::Submitted { run: "nobody-knows-it".to_owned(), created: true, seq: 5 };
     history.seen.push(Observation { at_ms: 1, saw });
@@ -195,7 +200,10 @@ fn tasks_that_break_their_rules_are_called_by_number() {
         ("T9", ended, |events, place| {
             if let Kind::AttemptEnded(ended) = &events[place] {
                 let (run, task) = (ended.run, ended.task);
-                events.insert(place + 1, Kind::AttemptLeased(v1::AttemptLeased { run, task, number: 2, fence: 1_000_000, ..v1::AttemptLeased::default() }));
+                events.insert(
+                    place + 1,
+                    Kind::AttemptLeased(v1::AttemptLeased { run, task, number: 2, fence: 1_000_000, ..v1::AttemptLeased::default() }),
+                );
             }
         }),
     ];

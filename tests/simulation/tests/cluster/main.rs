@@ -25,7 +25,9 @@ impl tracing_subscriber::fmt::time::FormatTime for VirtualTime {
 fn log() {
     use tracing_subscriber::EnvFilter;
     if std::env::var_os("RUST_LOG").is_some() {
-        drop(tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_timer(VirtualTime).with_test_writer().try_init());
+        drop(
+            tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_timer(VirtualTime).with_test_writer().try_init(),
+        );
     }
 }
 

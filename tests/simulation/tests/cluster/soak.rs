@@ -11,7 +11,7 @@ use super::{log, options};
 #[test]
 fn whatever_fails_every_invariant_holds_and_the_cluster_converges_once_faults_stop() {
     log();
-    let (mut terms, mut lost, mut leases) = (0, 0, 0);
+    let (mut worlds, mut terms, mut lost) = (0, 0, 0);
     for seed in seeds(8) {
         let mut options = options(seed);
         options.workers = 3;
@@ -23,9 +23,9 @@ fn whatever_fails_every_invariant_holds_and_the_cluster_converges_once_faults_st
         world.run(|world| nemesis.turn(world));
         let model = world.judge();
         println!("seed {seed}: {} terms, {} leases, {} lost, {} s", model.terms.len(), model.leases, model.lost, world.now_ms() / 1_000);
+        worlds += 1;
         terms += model.terms.len();
         lost += model.lost;
-        leases += model.leases;
     }
-    assert!(terms > 8 && lost > 0 && leases > 0, "{terms} terms, {lost} of {leases} attempts lost: the faults were too tame");
+    assert!(terms > 2 * worlds && lost > 0, "{terms} terms, {lost} attempts lost in {worlds} worlds: the faults were too tame");
 }
