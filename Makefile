@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 APT_PACKAGES := protobuf-compiler libprotobuf-dev
-TEST_PACKAGES := etcd-server etcd-client python3 iproute2 procps
+TEST_PACKAGES := etcd-server etcd-client python3 openssl procps
 
 .PHONY: run test lint fmt bench sim build deps test-deps
 
@@ -20,7 +20,7 @@ test: deps test-deps ## Every test, with real servers. Nothing is skipped.
 	$(MAKE) sim
 
 sim: deps ## The cluster on a simulated network.
-	cd tests/simulation && $(CARGO) test --locked --release
+	cd tests/simulation && $(CARGO) test --locked
 
 lint: deps
 	$(CARGO) fmt --check

@@ -117,7 +117,7 @@ async fn the_exit_status_is_zero_for_success_one_for_failure_two_for_a_bad_file(
 #[tokio::test(flavor = "multi_thread")]
 async fn run_with_json_prints_the_ended_run_and_nothing_else() {
     let folder = tempfile::tempdir().expect("makes a folder");
-    std::fs::write(folder.path().join("p.yaml"), "pipeline: p\nparams: {x: {type: integer, default: 1}}\ntasks: {one: {noop: true}, two: {shell: exit 1, depends_on: [one]}}\n")
+    std::fs::write(folder.path().join("p.yaml"), "pipeline: p\nparams: {x: {type: int, default: 1}}\ntasks: {one: {noop: true}, two: {shell: exit 1, depends_on: [one]}}\n")
         .expect("writes");
     let ran = penstock(folder.path(), &["run", "p.yaml", "--json", "--param", "x=5", "--run-id", "mine"]).await.without_panic();
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
