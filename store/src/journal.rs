@@ -100,7 +100,12 @@ impl Journal {
             if !full && Instant::now() >= deadline {
                 return Err(trouble.into());
             }
-            tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
+            // Whoever watches the store's room says that it is full, once; this would say it every second.
+            if full {
+                tracing::debug!(seq = seq.0, %trouble, "append: asking again");
+            } else {
+                tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
+            }
             // The same bytes again are refused if they are there already, and then found to be ours. The pause only spares the store.
             tokio::time::sleep(Duration::from_millis(if full { 1_000 } else { 100 })).await;
         }

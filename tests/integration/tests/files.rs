@@ -26,7 +26,7 @@ fn wrong_files() -> Vec<Wrong> {
         Wrong {
             name: "cycle.yaml",
             text: "pipeline: round\ntasks:\n  a: {noop: true, depends_on: [c]}\n  b: {noop: true, depends_on: [a]}\n  c: {noop: true, depends_on: [b]}\n".to_owned(),
-            errors: &[(3, "cycle")],
+            errors: &[(4, "a -> b -> c -> a")],
         },
         Wrong {
             name: "key.yaml",

@@ -82,7 +82,8 @@ async fn the_first_task_has_started_a_moment_after_the_process() {
         let mut lines = BufReader::new(child.stdout.take().expect("is piped")).lines();
         let first = async {
             while let Some(line) = lines.next_line().await.expect("is text") {
-                if line.contains("RUNNING") && line.contains("start") {
+                // The task `start` does nothing and may have ended before it is first shown; then the next ones are the first.
+                if line.contains("RUNNING") {
                     return since.elapsed();
                 }
             }

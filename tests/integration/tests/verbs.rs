@@ -1,13 +1,12 @@
-//! What people do with runs: submit twice, a hundred at once, rerun, cancel, drain, explain, read logs; and the JSON that scripts rely on.
+//! What people do with runs that are under way: rerun, cancel, drain, explain, read logs; and a start from a checkpoint.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 
-use penstock_client::v1::{self, State};
-use penstock_client::{Submit, mint};
+use penstock_client::Submit;
+use penstock_client::v1::State;
 use penstock_integration::{Cluster, LATE, Options, SOON, eventually, figure, procfs, turn};
-use serde_json::Value;
 
 async fn one_of_each() -> Cluster {
     Cluster::start(Options { coordinators: 1, workers: 1, ..Options::default() }).await
@@ -15,82 +14,6 @@ async fn one_of_each() -> Cluster {
 
 fn submit(pipeline: &str, run: &str) -> Submit {
     Submit { run_id: Some(run.to_owned()), ..Submit::of(pipeline) }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_run_id_is_one_run_live_and_archived() {
-    let _turn = turn().await;
-    let cluster = one_of_each().await;
-    let client = cluster.client();
-    client.register("p", "pipeline: p\nparams: {n: {type: int, default: 1}}\ntasks: {a: {noop: true}}\n").await.unwrap();
-    let minted = mint();
-    for run in ["chosen", minted.as_str()] {
-        // R1 R5: asked at once from many sides, it is created once.
-        let asked = (0..20).map(|_| {
-            let (client, submit) = (client.clone(), submit("p", run));
-            tokio::spawn(async move { client.submit(submit).await.unwrap().created })
-        });
-        let mut created = 0;
-        for answer in asked.collect::<Vec<_>>() {
-            created += usize::from(answer.await.unwrap());
-        }
-        assert_eq!(created, 1, "{run} was created {created} times");
-        cluster.wait(run, SOON).await;
-        eventually("it is archived", SOON, || async { (client.cluster().await.ok()?.live_runs == 0).then_some(()) }).await;
-        assert!(!client.submit(submit("p", run)).await.unwrap().created, "archived, the same submit is answered with the same run");
-        let mut other = submit("p", run);
-        other.params.insert("n".to_owned(), 2.into());
-        let error = client.submit(other).await.expect_err("another submit under the same id is refused").to_string();
-        assert!(error.contains("exists already"), "{error}");
-    }
-    let runs = client.list(v1::ListRunsRequest { limit: 10, ..Default::default() }).await.unwrap().runs;
-    assert_eq!(runs.len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_runs_at_once_all_succeed_and_the_journal_is_trimmed_and_history_is_listed() {
-    let _turn = turn().await;
-    let server = ["--checkpoint-entries", "50", "--journal-keep", "1"].map(str::to_owned).to_vec();
-    let cluster = Cluster::start(Options { coordinators: 2, workers: 2, slots: 8, server, ..Options::default() }).await;
-    let client = cluster.client();
-    let document = "pipeline: p\ntasks:\n  a: {run: [\"true\"]}\n  b: {noop: true, depends_on: [a]}\n  c: {shell: \"true\", depends_on: [a]}\n  d: {noop: true, depends_on: [b, c]}\n";
-    client.register("p", document).await.unwrap();
-    let runs: Vec<String> = (0..100).map(|n| format!("run-{n:03}")).collect();
-    for run in &runs {
-        client.submit(submit("p", run)).await.unwrap();
-    }
-    for run in &runs {
-        let ended = cluster.wait(run, LATE).await;
-        assert_eq!(ended.run.state(), State::Success, "{ended:#?}");
-        assert!(ended.tasks.iter().all(|t| t.attempts.len() == 1 && t.state() == State::Success));
-    }
-    // Pages of 30, newest first, each run once.
-    let mut listed = Vec::new();
-    loop {
-        let before_no = listed.last().map_or(0, |r: &v1::Run| r.no);
-        let page = client.list(v1::ListRunsRequest { limit: 30, before_no, ..Default::default() }).await.unwrap().runs;
-        if page.is_empty() {
-            break;
-        }
-        listed.extend(page);
-    }
-    let mut ids: Vec<_> = listed.iter().rev().map(|r| r.run_id.clone()).collect();
-    ids.sort();
-    assert_eq!(ids, runs);
-    assert!(listed.windows(2).all(|pair| pair[0].no > pair[1].no), "newest first");
-    // The journal goes on being written, so that checkpoints come due, until what they cover is trimmed.
-    let trimmed = eventually("the journal is trimmed", LATE, || async {
-        client.submit(Submit::of("p")).await.ok()?;
-        let entries = cluster.etcd.read("/penstock/default/journal/").await;
-        let checkpoints = cluster.etcd.read("/penstock/default/checkpoint").await.len();
-        let first = entries.first()?.0.rsplit('/').next().and_then(|hex| u64::from_str_radix(hex, 16).ok())?;
-        (first > 50 && checkpoints == 1).then_some((first, entries.len()))
-    })
-    .await;
-    figure("the journal after a hundred runs (first entry, entries left)", format!("{trimmed:?}"));
-    // A coordinator that starts from the checkpoint sees the same.
-    let again = client.get("run-042", 0).await.unwrap();
-    assert_eq!(again.tasks.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,36 +141,5 @@ async fn logs_are_read_while_they_are_written_and_afterwards() {
     assert_eq!(followed, read);
     for hostile in [["logs", "../../etc", "a"], ["logs", "r", "../passwd"], ["logs", "r", "b"]] {
         assert_eq!(cluster.penstock(&hostile).await.without_panic().code, 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_json_of_a_run_has_the_shape_that_scripts_rely_on() {
-    let _turn = turn().await;
-    let cluster = one_of_each().await;
-    let client = cluster.client();
-    let report = "echo '{\\\"metrics\\\": {\\\"records_out\\\": 5}}' >> $PENSTOCK_OUTPUT; exit 3";
-    client.register("p", &format!("pipeline: p\nparams: {{n: {{type: int, default: 1}}}}\ntasks: {{a: {{shell: \"{report}\"}}}}\n")).await.unwrap();
-    client.submit(submit("p", "r")).await.unwrap();
-    cluster.wait("r", SOON).await;
-    let run = cluster.penstock(&["get", "r", "-o", "json"]).await.well().json();
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let expected = [
-        "run_id", "pipeline", "version", "generation", "trigger", "interval", "params", "deadline", "state", "reason", "created_at",
-        "started_at", "ended_at", "tasks",
-    ];
-    assert_eq!(keys(&run), expected);
-    assert_eq!(keys(&run["tasks"][0]), ["id", "state", "reason", "attempts"]);
-    let attempt = &run["tasks"][0]["attempts"][0];
-    for key in ["number", "fence", "worker", "state", "reason", "started_at", "ended_at", "exit_code", "metrics"] {
-        assert!(attempt.get(key).is_some(), "{key} is missing: {attempt}");
-    }
-    assert_eq!(run["params"], serde_json::json!({"n": 1}));
-    assert_eq!((&run["state"], &run["reason"]), (&Value::from("FAILED"), &Value::from("task_failed")));
-    assert_eq!((&attempt["exit_code"], &attempt["reason"]), (&Value::from(3), &Value::from("exit_code")));
-    assert_eq!(attempt["metrics"], serde_json::json!({"records_out": 5}));
-    for time in [&run["created_at"], &run["started_at"], &run["ended_at"], &attempt["started_at"], &attempt["ended_at"]] {
-        let text = time.as_str().unwrap();
-        assert!(penstock_common::Timestamp::parse(text).is_some() && text.ends_with('Z'), "{text} is not RFC 3339");
     }
 }

@@ -171,8 +171,9 @@ fn runs_that_break_their_rules_are_called_by_number() {
 
 #[test]
 fn tasks_that_break_their_rules_are_called_by_number() {
+    type Is = fn(&Kind) -> bool;
     type Change = fn(&mut Vec<Kind>, usize);
-    let breaks: [(&str, fn(&Kind) -> bool, Change); 7] = [
+    let breaks: [(&str, Is, Change); 7] = [
         ("T1", ended, |events, place| {
             if let Kind::AttemptEnded(v1::AttemptEnded { ended: Some(ended), .. }) = &mut events[place] {
                 ended.set_state(State::Failed);
