@@ -65,7 +65,11 @@ pub(crate) async fn server(args: Server) -> anyhow::Result<ExitCode> {
     let bound: SocketAddr = grpc.local_addr()?;
     let store = storage::open(&args).await?;
     let name = args.name.clone().unwrap_or_else(|| format!("{}-{}", host_name(), bound.port()));
+    if bound.ip().is_unspecified() && args.advertise.is_none() {
+        bail!("--grpc {bound} listens on every address: say with --advertise host:port at which of them others reach this coordinator");
+    }
     let address = args.advertise.clone().unwrap_or_else(|| bound.to_string());
+    Dialer::tcp().channel(&address).context("--advertise")?;
     tracing::info!(%name, grpc = %bound, http = %http.local_addr()?, store = %store.describe(), "penstock {}", env!("CARGO_PKG_VERSION"));
     let config = Config {
         name: NodeName::parse(&name)?,

@@ -98,8 +98,9 @@ async fn register(file: &std::path::Path, args: &args::Client) -> anyhow::Result
 async fn submit(args: args::Submit) -> anyhow::Result<ExitCode> {
     let client = connect(&args.client)?;
     let params = local::params(&args.params)?;
-    let submit = Submit { params, run_id: args.run_id, ..Submit::of(&args.pipeline) };
-    let answer = client.submit(submit).await?;
+    let run_id = args.run_id.unwrap_or_else(penstock_client::mint);
+    let submit = Submit { params, run_id: Some(run_id.clone()), ..Submit::of(&args.pipeline) };
+    let answer = client.submit(submit).await.with_context(|| format!("run {run_id} (repeat with --run-id {run_id}, which is safe)"))?;
     if args.wait {
         return watch(&client, &answer.run_id, args.client.output).await;
     }
@@ -161,7 +162,10 @@ async fn logs(args: args::Logs) -> anyhow::Result<ExitCode> {
                 }
                 Ok(None) => return Ok(ExitCode::SUCCESS),
                 // A coordinator that went away: the next one goes on where this one was.
-                Err(status) if status.code() == tonic::Code::Unknown || status.code() == tonic::Code::Unavailable => break,
+                Err(status) if status.code() == tonic::Code::Unknown || status.code() == tonic::Code::Unavailable => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    break;
+                }
                 Err(status) => bail!("{}", status.message()),
             }
         }

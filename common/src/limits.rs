@@ -8,6 +8,8 @@ pub const MAX_EVENT_BYTES_PER_INPUT: usize = 256 * 1024;
 pub const MAX_ENTRY_BYTES: usize = 1024 * 1024;
 /// Encoded events at which a batch is closed: 1 MiB less one input's share, twice for safety of the encoding.
 pub const BATCH_BYTES: usize = MAX_ENTRY_BYTES - 2 * MAX_EVENT_BYTES_PER_INPUT;
+/// Encoded events of one entry, before compression: what a reader takes at most. A batch is closed far below it.
+pub const MAX_ENTRY_EVENTS_BYTES: usize = 32 * 1024 * 1024;
 /// Inputs decided in one batch.
 pub const MAX_INPUTS_PER_BATCH: usize = 4_096;
 /// Entries above this size are compressed.
@@ -37,12 +39,17 @@ pub const MAX_TASK_OUTPUT_BYTES: usize = 64 * 1024;
 pub const MAX_RUN_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 /// Outputs that one lease may carry.
 pub const MAX_LEASE_OUTPUT_BYTES: usize = 256 * 1024;
+/// Attempts of one task that state keeps, the newest; part of the journal's format, since `apply` drops older ones.
+pub const MAX_ATTEMPTS_KEPT: usize = 100;
 /// Metrics of one attempt.
 pub const MAX_METRICS_PER_TASK: usize = 64;
 /// A failure's text in state; the rest is in the log.
 pub const MAX_DETAIL_BYTES: usize = 1_024;
 /// A person's note on a verb.
 pub const MAX_NOTE_BYTES: usize = 1_024;
+
+/// How long the id of an archived run is kept (milliseconds): a repeated submit finds it.
+pub const RUN_ID_WINDOW_MS: u64 = 90 * 24 * 3_600_000;
 
 /// Tasks of runs that have not ended, over the cluster.
 pub const MAX_LIVE_TASKS: usize = 2_000_000;

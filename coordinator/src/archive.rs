@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use penstock_common::limits::MAX_VALUE_BYTES;
+use penstock_common::limits::{MAX_VALUE_BYTES, RUN_ID_WINDOW_MS};
 use penstock_common::record::{RunRecord, TaskRecord};
 use penstock_common::{RunId, RunNo};
 use penstock_proto::v1;
@@ -72,11 +72,28 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
 pub(crate) async fn archivist(fenced: Fenced, keys: Keys, mut runs: mpsc::Receiver<RunCut>, done: mpsc::Sender<RunNo>) {
     let mut batch = Vec::new();
     while runs.recv_many(&mut batch, 64).await > 0 {
-        let ops: Vec<Op> = batch.iter().flat_map(|cut| ops_of(&keys, cut)).collect();
         loop {
+            // Each run in a step of its own, so that one that cannot be written keeps none of the others.
+            let ops: Vec<Op> = batch.iter().flat_map(|cut| ops_of(&keys, cut)).collect();
             match fenced.write_all(ops.clone()).await {
                 Ok(()) => break,
                 Err(FencedError::Deposed) => return,
+                Err(FencedError::Store(StoreError::Invalid(why))) if batch.len() == 1 => {
+                    tracing::error!(%why, run = %batch[0].record.id, "this run's history can never be written: it stays live");
+                    batch.clear();
+                    break;
+                }
+                Err(FencedError::Store(StoreError::Invalid(_))) => {
+                    for cut in std::mem::take(&mut batch) {
+                        match fenced.write_all(ops_of(&keys, &cut)).await {
+                            Ok(()) => batch.push(cut),
+                            Err(error) => {
+                                tracing::error!(%error, run = %cut.record.id, "this run's history cannot be written: it stays live")
+                            }
+                        }
+                    }
+                    break;
+                }
                 Err(error) => {
                     tracing::warn!(%error, runs = batch.len(), "history could not be written; trying again");
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -103,10 +120,24 @@ pub(crate) async fn trim(fenced: &Fenced, keys: &Keys, keep: Retention, now_ms: 
             let prefix = keys.history_run(record.no);
             ops.push(Op::DeleteRange(prefix.clone(), penstock_store::port::prefix_end(&prefix)));
             ops.push(Op::Delete(kv.key.clone()));
-            ops.push(Op::Delete(keys.run_id(&record.id)));
         }
     }
     fenced.write_all(ops).await
+}
+
+/// Forgets the ids of runs that ended longer ago than a repeated submit may come. Looks at a thousand ids a call, going round.
+pub(crate) async fn sweep_ids(fenced: &Fenced, keys: &Keys, from: &mut String, now_ms: i64) -> Result<(), FencedError> {
+    let mut range = Range::prefix(&keys.run_ids()).limit(1_000);
+    if !from.is_empty() {
+        range = range.starting_at(from.clone());
+    }
+    let ids = fenced.store().range(range).await?;
+    *from = ids.last().filter(|_| ids.len() == 1_000).map_or(String::new(), |kv| format!("{}\0", kv.key));
+    let old = |kv: &&penstock_store::KeyValue| {
+        let place = v1::ArchivedRun::decode(&*kv.value).unwrap_or_default();
+        place.ended_at_ms.saturating_add_unsigned(RUN_ID_WINDOW_MS) < now_ms
+    };
+    fenced.write_all(ids.iter().filter(old).map(|kv| Op::Delete(kv.key.clone())).collect()).await
 }
 
 fn read_head(bytes: &[u8]) -> Option<RunRecord> {

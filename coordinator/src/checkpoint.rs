@@ -55,15 +55,27 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(crate) async fn new(fenced: Fenced, journal: Journal, policy: Policy) -> Result<Self, StoreError> {
+    pub(crate) async fn new(fenced: Fenced, journal: Journal, policy: Policy) -> Result<Self, FencedError> {
+        // What is newer than the checkpoint belongs to one that was never made whole: it is deleted, and never taken for data.
+        let record = fenced.store().range(Range::key(&journal.keys().checkpoint())).await?.pop();
+        let whole = match record {
+            Some(kv) => Some(Seq(v1::Checkpoint::decode(kv.value).map_err(|e| StoreError::Damaged(format!("checkpoint: {e}")))?.seq)),
+            None => None,
+        };
+        let mut torn = Vec::new();
         let mut stored: BTreeMap<String, BTreeMap<Seq, Vec<String>>> = BTreeMap::new();
         for prefix in [journal.keys().runs(), journal.keys().state()] {
             for kv in fenced.store().range(Range::prefix(&prefix).keys_only()).await? {
                 if let Some((section, seq, _)) = Keys::split_part(&kv.key) {
+                    if whole.is_none_or(|whole| seq > whole) {
+                        torn.push(Op::Delete(kv.key.clone()));
+                        continue;
+                    }
                     stored.entry(section.to_owned()).or_default().entry(seq).or_default().push(kv.key.clone());
                 }
             }
         }
+        fenced.write_all(torn).await?;
         Ok(Self { fenced, journal, policy, stored, made: VecDeque::new() })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_common::Seq;
-use penstock_store::{Fenced, Journal, Keys, Space};
+use penstock_store::{Fenced, Guard, Journal, Keys, Space, election};
 use tokio::sync::{mpsc, watch};
 
 use crate::archive::{self, Retention};
@@ -47,6 +47,23 @@ pub(crate) async fn write_checkpoints(
     }
 }
 
+/// Tells when this candidate is the first no longer: a leader that writes nothing would not notice, and go on promising workers
+/// their attempts.
+pub(crate) async fn watch_candidates(fenced: Fenced, keys: Keys, deposed: mpsc::Sender<String>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        match election::candidates(&**fenced.store(), &keys).await {
+            Ok(all) if all.first().is_some_and(|first| fenced.guard() == Guard::CreatedAt(first.key.clone(), first.created)) => {}
+            Ok(_) => {
+                drop(deposed.send("this candidate is the first no longer".to_owned()).await);
+                return;
+            }
+            // The session's own end tells when that lasts.
+            Err(error) => tracing::debug!(%error, "the candidates could not be read"),
+        }
+    }
+}
+
 /// Deletes old history, and says in time when the store has little room.
 pub(crate) async fn keep_house(
     fenced: Fenced,
@@ -56,6 +73,7 @@ pub(crate) async fn keep_house(
     trouble: Arc<watch::Sender<Option<Trouble>>>,
 ) {
     let mut turns = 0u32;
+    let mut ids_from = String::new();
     loop {
         if let Ok(space) = fenced.store().space().await {
             let now = trouble_with(&space);
@@ -75,6 +93,9 @@ pub(crate) async fn keep_house(
             && let Err(error) = archive::trim(&fenced, &keys, keep, clock.wall().0).await
         {
             tracing::warn!(%error, "old history could not be deleted");
+        }
+        if let Err(error) = archive::sweep_ids(&fenced, &keys, &mut ids_from, clock.wall().0).await {
+            tracing::warn!(%error, "old run ids could not be deleted");
         }
         turns = turns.wrapping_add(1);
         tokio::time::sleep(Duration::from_secs(5)).await;

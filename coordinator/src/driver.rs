@@ -21,13 +21,13 @@ use penstock_common::record::Ended as EndedAttempt;
 use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId};
 use penstock_proto::encode_events;
 use penstock_scheduler::{Answer, Decision, Input, Rejection, RunCut};
-use penstock_store::{Candidacy, Fenced, FencedError, blobs};
+use penstock_store::{Candidacy, Error as StoreError, Fenced, FencedError, blobs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::archive::{self, Retention};
 use crate::checkpoint::{Due, Policy};
-use crate::chores::{keep_house, write_checkpoints};
+use crate::chores::{keep_house, watch_candidates, write_checkpoints};
 use crate::clock::{Clock, TermClock};
 use crate::entry::{self, Header};
 use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reported, Role, Subscribe};
@@ -73,6 +73,8 @@ struct Driver<'a> {
     last_turn: Instant,
     /// Definitions being stored before they are decided on.
     storing: Option<Storing>,
+    /// Commands whose definitions are stored after that one.
+    to_store: VecDeque<Command>,
     /// Taken from the queues, not yet decided: a batch has room for so much only.
     waiting: VecDeque<Work>,
 }
@@ -90,7 +92,9 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     let (archived_tx, archived) = mpsc::channel(1_024);
     let (checkpoints, due) = mpsc::channel(1);
     let (written_tx, written) = mpsc::channel(1);
+    let (deposed_tx, deposed) = mpsc::channel(1);
     let tasks = [
+        tokio::spawn(watch_candidates(fenced.clone(), keys.clone(), deposed_tx)),
         tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
         tokio::spawn(write_checkpoints(fenced.clone(), term.replica.journal.clone(), term.policy, due, written_tx)),
         tokio::spawn(keep_house(fenced.clone(), keys, term.retention, term.clock.clone(), term.queues.trouble.clone())),
@@ -113,10 +117,11 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
         last_turn: Instant::now(),
         storing: None,
+        to_store: VecDeque::new(),
         waiting: VecDeque::new(),
         term,
     };
-    let ended = driver.run(epoch, stop, archived, written).await;
+    let ended = driver.run(epoch, stop, archived, written, deposed).await;
     for task in tasks {
         task.abort();
     }
@@ -133,6 +138,7 @@ impl Driver<'_> {
         stop: &mut tokio::sync::watch::Receiver<bool>,
         mut archived: mpsc::Receiver<RunNo>,
         mut written: mpsc::Receiver<Option<(u64, Seq)>>,
+        mut deposed: mpsc::Receiver<String>,
     ) -> Ended {
         // TermStarted is durable before anything else is decided.
         let now = self.time.now(&*self.term.clock);
@@ -164,6 +170,9 @@ impl Driver<'_> {
                 && self.waiting.is_empty()
                 && !*stop.borrow()
                 && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
+            if open {
+                self.take_commands();
+            }
             let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
             let queues = &mut *self.term.queues;
             tokio::select! {
@@ -178,6 +187,7 @@ impl Driver<'_> {
                         return ended;
                     }
                 }
+                Some(why) = deposed.recv() => return Ended::Deposed(why),
                 changed = validity.changed() => {
                     if changed.is_err() || validity.borrow().is_none() {
                         return Ended::Deposed("the session in the store is over".to_owned());
@@ -191,13 +201,9 @@ impl Driver<'_> {
                 }
                 () = async { match tick { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }, if open => self.decide(Input::Tick),
                 (command, stored) = async { match &mut self.storing { Some(s) => s.await, None => std::future::pending().await } } => {
-                    self.storing = None;
-                    match stored {
-                        Ok(()) => self.command(Command { blob: None, ..command }),
-                        Err(error) => drop(command.reply.send(Err(Refusal::NoSpace(format!("the definition could not be stored: {error}"))))),
-                    }
+                    self.stored(command, stored);
                 }
-                n = queues.commands.recv_many(&mut commands, 1), if open && self.storing.is_none() => {
+                n = queues.commands.recv_many(&mut commands, 1), if open => {
                     if n == 0 { return Ended::Stepped; }
                     self.waiting.extend(commands.drain(..).map(Work::Command));
                 }
@@ -228,7 +234,6 @@ impl Driver<'_> {
             self.decide_waiting();
             self.feed_archivist();
             self.send_or_settle();
-            self.last_turn = Instant::now();
         }
     }
 
@@ -256,6 +261,24 @@ impl Driver<'_> {
         Ok(answer)
     }
 
+    /// A definition is stored, or not: its command is decided, or refused; and the next one's turn has come.
+    fn stored(&mut self, command: Command, stored: Result<(), FencedError>) {
+        self.storing = None;
+        match stored {
+            Ok(()) => self.command(Command { blob: None, ..command }),
+            Err(FencedError::Store(error @ StoreError::NoSpace(_))) => {
+                drop(command.reply.send(Err(Refusal::NoSpace(format!("the definition could not be stored: {error}")))));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a definition could not be stored");
+                drop(command.reply.send(Err(Refusal::Interrupted)));
+            }
+        }
+        if let Some(next) = self.to_store.pop_front() {
+            self.command(next);
+        }
+    }
+
     /// The seq that the batch in the making will have.
     fn next_seq(&self) -> u64 {
         self.in_flight.as_ref().map_or(self.term.replica.seq.0, |f| f.seq.0) + 1
@@ -263,6 +286,10 @@ impl Driver<'_> {
 
     fn command(&mut self, command: Command) {
         if let Some((digest, blob)) = command.blob.clone() {
+            if self.storing.is_some() {
+                self.to_store.push_back(command);
+                return;
+            }
             let (fenced, keys) = (self.fenced.clone(), self.term.replica.journal.keys().clone());
             self.storing = Some(Box::pin(async move {
                 let stored = blobs::write(&fenced, &keys, &digest, &blob).await;
@@ -270,9 +297,20 @@ impl Driver<'_> {
             }));
             return;
         }
-        match self.try_decide(command.input) {
-            Ok(answer) => self.batch.held.replies.push((command.reply, answer)),
-            Err(rejection) => drop(command.reply.send(Err(rejection.into()))),
+        // A rejection tells of state too: it waits like an answer.
+        let answer = self.try_decide(command.input).map_err(Refusal::from);
+        self.batch.held.replies.push((command.reply, answer));
+    }
+
+    /// Commands and submits have a turn each time round, however many reports there are.
+    fn take_commands(&mut self) {
+        let queues = &mut *self.term.queues;
+        self.waiting.extend(queues.commands.try_recv().ok().map(Work::Command));
+        for _ in 0..64 {
+            match queues.submits.try_recv() {
+                Ok(command) => self.waiting.push_back(Work::Command(command)),
+                Err(_) => return,
+            }
         }
     }
 
@@ -285,6 +323,7 @@ impl Driver<'_> {
             match self.waiting.pop_front() {
                 Some(Work::Report(session, fence, ended)) => self.report(session, fence, ended),
                 Some(Work::Command(command)) => self.command(command),
+                Some(Work::Gone(input)) => self.decide(input),
                 None => return,
             }
         }
@@ -320,7 +359,10 @@ impl Driver<'_> {
             let _ = found.send(false);
             return;
         };
-        replica.watchers.add(run, sender.clone());
+        // A run that has ended is shown once: its stream ends then.
+        if replica.scheduler.run(&run).is_some_and(|run| !run.state.is_terminal()) {
+            replica.watchers.add(run, sender.clone());
+        }
         self.read(Box::new(move |_, _| {
             Box::new(move || {
                 for page in pages {
@@ -406,7 +448,7 @@ impl Driver<'_> {
             self.acknowledge(&session, acks);
         }
         for (reply, answer) in held.replies {
-            drop(reply.send(Ok((answer, seq))));
+            drop(reply.send(answer.map(|answer| (answer, seq))));
         }
         for reply in held.reads {
             reply();
@@ -433,9 +475,10 @@ impl Driver<'_> {
             tracing::warn!("this coordinator stood still; workers are given their full time again");
             self.term.sessions.grant_full_time();
         }
+        self.last_turn = now;
         for Lost { session, died, detail } in self.term.sessions.expired() {
             tracing::warn!(%session, %detail, "a worker is lost");
-            self.decide(Input::Gone { session, died, detail });
+            self.waiting.push_back(Work::Gone(Input::Gone { session, died, detail }));
         }
         None
     }

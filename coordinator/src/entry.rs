@@ -1,7 +1,7 @@
 //! Journal entries: a header that chains them, and a batch of events.
 
 use bytes::Bytes;
-use penstock_common::limits::{COMPRESS_ABOVE_BYTES, MAX_ENTRY_BYTES};
+use penstock_common::limits::{COMPRESS_ABOVE_BYTES, MAX_ENTRY_EVENTS_BYTES};
 use penstock_common::{Digest, Epoch, Event, Seq, Timestamp};
 use penstock_proto::{FORMAT, decode_events, v1};
 use prost::Message;
@@ -64,8 +64,7 @@ pub(crate) fn decode(cluster: &str, seq: Seq, bytes: &[u8]) -> Result<Entry, Ent
         return Err(err(format!("it says that it is entry {} of cluster {}", header.seq, header.cluster)));
     }
     let body = if entry.compressed {
-        // Twice a batch's bound: what this program writes is far below.
-        zstd::bulk::decompress(&entry.body, 4 * MAX_ENTRY_BYTES).map_err(|e| err(e.to_string()))?
+        zstd::bulk::decompress(&entry.body, MAX_ENTRY_EVENTS_BYTES).map_err(|e| err(e.to_string()))?
     } else {
         entry.body.to_vec()
     };

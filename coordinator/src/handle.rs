@@ -184,6 +184,14 @@ impl Handle {
         }
     }
 
+    /// Decides what must not be refused for want of room in a queue: it waits for its place.
+    pub(crate) async fn insist(&self, input: Input) -> Result<(Answer, Seq), Refusal> {
+        self.leading()?;
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command { input, blob: None, reply }).await.map_err(|_| Refusal::Interrupted)?;
+        answer.await.map_err(|_| Refusal::Interrupted)?
+    }
+
     async fn send(
         &self,
         queue: &mpsc::Sender<Command>,

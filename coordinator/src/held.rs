@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use penstock_common::record::Ended;
 use penstock_common::{Digest, Fence, Seq, SessionId, Timestamp};
-use penstock_scheduler::{Answer, Cut, Effect};
+use penstock_scheduler::{Answer, Cut, Effect, Input};
 use penstock_store::FencedError;
 use tokio::sync::oneshot;
 
@@ -16,6 +16,8 @@ use crate::watch::Collected;
 pub(crate) enum Work {
     Report(SessionId, Fence, Ended),
     Command(Command),
+    /// A worker is lost.
+    Gone(Input),
 }
 
 /// Decided, not yet sent.
@@ -32,7 +34,7 @@ pub(crate) type Answered = Result<(Answer, Seq), Refusal>;
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) effects: Vec<Effect>,
-    pub(crate) replies: Vec<(oneshot::Sender<Answered>, Answer)>,
+    pub(crate) replies: Vec<(oneshot::Sender<Answered>, Result<Answer, Refusal>)>,
     pub(crate) reads: Vec<Reply>,
     pub(crate) acks: BTreeMap<SessionId, Acks>,
     pub(crate) changes: Collected,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use penstock_common::{Digest, NodeName, Seq};
 use penstock_proto::dial::Dialer;
 use penstock_proto::{FORMAT, v1};
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) policy: Policy,
     pub(crate) retention: Retention,
+    /// Whether this process has stood as a candidate before.
+    pub(crate) stood: std::sync::atomic::AtomicBool,
 }
 
 /// Why a node cannot go on.
@@ -148,8 +151,9 @@ impl Node {
             reads_up_to_format: FORMAT,
         };
         // Keys that carry our own address belong to a former life of this process.
+        let first_time = !self.stood.swap(true, std::sync::atomic::Ordering::Relaxed);
         for old in election::candidates(&*self.store, &self.keys).await? {
-            if read_candidate(&old).is_some_and(|c| c.address == self.address && c.process != self.process) {
+            if first_time && read_candidate(&old).is_some_and(|c| c.address == self.address && c.process != self.process) {
                 election::remove(&*self.store, &old).await?;
             }
         }
@@ -245,10 +249,6 @@ impl Node {
                     }
                     look = Look::Nowhere;
                 }
-                woken = wakes.next() => match woken {
-                    Ok(()) => look = Look::AtJournal,
-                    Err(_) => wakes = self.store.watch(&self.keys.journal()).await?,
-                },
                 woken = election_wakes.next() => if woken.is_err() {
                     election_wakes = self.store.watch(&self.keys.candidates()).await?;
                 },
@@ -262,11 +262,12 @@ impl Node {
                     look = Look::Nowhere;
                     let Some(subscribe) = subscribe else { return Ok(false) };
                     let pages = Watchers::snapshot(&replica.scheduler, &subscribe.run, replica.seq);
+                    let ended = replica.scheduler.run(&subscribe.run).is_some_and(|run| run.state.is_terminal());
                     let found = pages.is_some();
                     for page in pages.into_iter().flatten() {
                         drop(subscribe.sender.try_send(page));
                     }
-                    if found {
+                    if found && !ended {
                         replica.watchers.add(subscribe.run, subscribe.sender);
                     }
                     let _ = subscribe.found.send(found);
@@ -282,6 +283,14 @@ impl Node {
                 Some(_) = queues.reports.recv() => look = Look::Nowhere,
                 () = suspicion.confirmed() => {}
                 () = tokio::time::sleep_until(polled + POLL) => {}
+                // Last, and several as one: commits may come faster than they are read, and hide nothing else.
+                woken = wakes.next() => match woken {
+                    Ok(()) => {
+                        while let Some(Ok(())) = wakes.next().now_or_never() {}
+                        look = Look::AtJournal;
+                    }
+                    Err(_) => wakes = self.store.watch(&self.keys.journal()).await?,
+                },
             }
         }
     }

@@ -94,7 +94,15 @@ impl Replica {
             watchers: Watchers::default(),
         };
         // A checkpoint may be replaced while it is read: then it is read again.
-        while !replica.load_checkpoint(&keys).await? {}
+        loop {
+            match replica.load_checkpoint(&keys).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(ReplayError::Checkpoint { seq, .. }) if replica.read_checkpoint(&keys).await?.is_none_or(|now| now.seq != seq.0) => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
         replica.catch_up().await?;
         Ok(replica)
     }
@@ -177,6 +185,9 @@ impl Replica {
                     tasks.push(TaskRecord::try_from(task).map_err(|e| broken(e.to_string()))?);
                 }
             }
+        }
+        if tasks.iter().zip(0u32..).any(|(task, index)| task.index != index) {
+            return Ok(None);
         }
         Ok(Some(SnapshotRun { record, tasks }))
     }

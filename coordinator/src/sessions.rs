@@ -10,7 +10,7 @@ use std::time::Duration;
 use penstock_common::limits::{WORKER_RECONNECT_MS, WORKER_SESSION_MS};
 use penstock_common::{SessionId, WorkerName};
 use penstock_proto::v1;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// A worker's outgoing stream.
@@ -27,8 +27,18 @@ pub(crate) struct Sessions {
 struct Live {
     worker: Option<WorkerName>,
     heard: Instant,
-    stream: Option<(u64, ToWorker)>,
+    /// The newest stream, and its sender while it takes messages.
+    stream: Option<u64>,
+    sender: Option<ToWorker>,
+    /// Ends the stream that does not keep up.
+    over: Arc<Notify>,
     closed: Option<Instant>,
+}
+
+impl Live {
+    fn silent(since: Instant) -> Self {
+        Self { worker: None, heard: since, stream: None, sender: None, over: Arc::default(), closed: None }
+    }
 }
 
 /// A session that is over.
@@ -51,7 +61,7 @@ impl Sessions {
     pub(crate) fn expect(&self, sessions: Vec<SessionId>, validity: watch::Receiver<Option<Instant>>) {
         *self.validity.lock().unwrap_or_else(PoisonError::into_inner) = Some(validity);
         let now = Instant::now();
-        *self.lock() = sessions.into_iter().map(|s| (s, Live { worker: None, heard: now, stream: None, closed: None })).collect();
+        *self.lock() = sessions.into_iter().map(|s| (s, Live::silent(now))).collect();
     }
 
     /// Whether the leader may answer a heartbeat, which promises the worker that its attempts are still its own.
@@ -63,11 +73,11 @@ impl Sessions {
     /// A term ends: every stream ends with it.
     pub(crate) fn clear(&self) -> Vec<ToWorker> {
         *self.validity.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        std::mem::take(&mut *self.lock()).into_values().filter_map(|live| live.stream).map(|(_, sender)| sender).collect()
+        std::mem::take(&mut *self.lock()).into_values().filter_map(|live| live.sender).collect()
     }
 
     /// A stream is open. A former life of the same worker whose stream is closed is over at once.
-    pub(crate) fn open(&self, session: SessionId, worker: WorkerName, stream: u64, sender: ToWorker) -> Vec<Lost> {
+    pub(crate) fn open(&self, session: SessionId, worker: WorkerName, stream: u64, sender: ToWorker, over: &Arc<Notify>) -> Vec<Lost> {
         let mut live = self.lock();
         let former: Vec<_> = live
             .iter()
@@ -77,7 +87,10 @@ impl Sessions {
         let lost = former.into_iter().inspect(|other| drop(live.remove(other)));
         let detail: Arc<str> = format!("worker {worker} was started again").into();
         let lost = lost.map(|session| Lost { session, died: true, detail: detail.clone() }).collect();
-        live.insert(session, Live { worker: Some(worker), heard: Instant::now(), stream: Some((stream, sender)), closed: None });
+        live.insert(
+            session,
+            Live { worker: Some(worker), stream: Some(stream), sender: Some(sender), over: over.clone(), ..Live::silent(Instant::now()) },
+        );
         lost
     }
 
@@ -91,14 +104,15 @@ impl Sessions {
     /// A stream ended; `by_kernel`: the peer's kernel closed it, so its process has most likely died.
     pub(crate) fn closed(&self, session: &SessionId, stream: u64, by_kernel: bool) {
         if let Some(live) = self.lock().get_mut(session)
-            && live.stream.as_ref().is_some_and(|(current, _)| *current == stream)
+            && live.stream == Some(stream)
         {
             live.stream = None;
+            live.sender = None;
             live.closed = by_kernel.then(Instant::now);
         }
     }
 
-    /// A worker said Goodbye, or its Hello was refused.
+    /// A worker said Goodbye, and the scheduler knows.
     pub(crate) fn forget(&self, session: &SessionId) {
         self.lock().remove(session);
     }
@@ -107,10 +121,11 @@ impl Sessions {
     pub(crate) fn send(&self, session: &SessionId, message: v1::ToWorker) {
         let mut live = self.lock();
         if let Some(live) = live.get_mut(session)
-            && let Some((_, sender)) = &live.stream
+            && let Some(sender) = &live.sender
             && sender.try_send(Ok(message)).is_err()
         {
-            live.stream = None;
+            live.sender = None;
+            live.over.notify_one();
         }
     }
 

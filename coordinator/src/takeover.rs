@@ -63,8 +63,10 @@ const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
-    let Ok(value) = v1::Candidate::decode(leader.value.clone()) else { return };
-    let Ok(channel) = dialer.channel(&value.address) else { return };
+    // Every way out takes a moment, since whoever waits for it looks at the candidates again.
+    let pause = || tokio::time::sleep(Duration::from_millis(200));
+    let Ok(value) = v1::Candidate::decode(leader.value.clone()) else { return pause().await };
+    let Ok(channel) = dialer.channel(&value.address) else { return pause().await };
     // The health service's watch says nothing while all is well; what matters is how the stream ends.
     let Ok(stream) = HealthClient::new(channel).watch(HealthCheckRequest { service: String::new() }).await else {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -75,12 +77,12 @@ async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
         match stream.message().await {
             Ok(Some(_)) => {}
             // It ends in order where the leader stops: the next look at the candidates tells.
-            Ok(None) => return tokio::time::sleep(Duration::from_millis(200)).await,
+            Ok(None) => return pause().await,
             Err(status) => break status,
         }
     };
     if !closed_by_kernel(&status) {
-        return tokio::time::sleep(Duration::from_millis(200)).await;
+        return pause().await;
     }
     // A process that is being killed closes one connection after the other, its listener among them: it may still be there at first.
     let mut refusals = 0;

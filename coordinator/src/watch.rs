@@ -42,7 +42,9 @@ impl Watchers {
     }
 
     pub(crate) fn add(&mut self, run: RunId, sender: Sender) {
-        self.by_run.entry(run).or_default().push(sender);
+        let senders = self.by_run.entry(run).or_default();
+        senders.retain(|sender| !sender.is_closed());
+        senders.push(sender);
     }
 
     /// Notes what an event, just applied, changed for those who watch.

@@ -1,7 +1,7 @@
 //! A plan: the validated DAG of one pipeline version. Tasks are numbered in sorted id order, so every replica
 //! numbers them alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::pipeline::{Diagnostic, Diagnostics, Document, Pipeline, Task, parse};
@@ -31,7 +31,7 @@ pub struct PlannedTask {
     pub downstream: Vec<u32>,
     /// Tasks it waits for, ascending.
     pub upstream: Vec<u32>,
-    /// Of those above it, near and far, the ones whose outputs its templates may read.
+    /// Those whose outputs its templates name; a document's check sees to it that they are above it.
     pub reads: Vec<u32>,
 }
 
@@ -88,11 +88,9 @@ impl Plan {
                 reads: Vec::new(),
             })
             .collect();
-        for i in 0..tasks.len() {
-            if tasks[i].spec.templates().any(|t| t.contains("outputs")) {
-                tasks[i].reads =
-                    ancestors(&tasks, i).into_iter().filter(|&a| tasks[i].spec.may_read_outputs_of(&tasks[a as usize].id)).collect();
-            }
+        for task in &mut tasks {
+            let named: BTreeSet<u32> = task.spec.outputs_named().into_iter().filter_map(|id| index.get(&id).copied()).collect();
+            task.reads = if task.spec.outputs_unnamed() { task.upstream.clone() } else { named.into_iter().collect() };
         }
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
         Ok(Self { digest: pipeline.digest(), pipeline, tasks, roots })
@@ -150,18 +148,6 @@ impl PartialEq for Plan {
     fn eq(&self, other: &Self) -> bool {
         self.digest == other.digest
     }
-}
-
-/// Every task above `start`, ascending.
-fn ancestors(tasks: &[PlannedTask], start: usize) -> Vec<u32> {
-    let mut seen = std::collections::BTreeSet::new();
-    let mut stack = tasks[start].upstream.clone();
-    while let Some(i) = stack.pop() {
-        if seen.insert(i) {
-            stack.extend(&tasks[i as usize].upstream);
-        }
-    }
-    seen.into_iter().collect()
 }
 
 /// One cycle, its first node repeated at the end, found by walking forward inside a strongly connected component.

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
-use penstock_common::limits::MAX_DETAIL_BYTES;
+use penstock_common::limits::{MAX_ATTEMPTS_KEPT, MAX_DETAIL_BYTES};
 use penstock_common::record::{AttemptRecord, RunRecord};
 use penstock_common::{
     Digest, Epoch, Event, Fence, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, Seq, SessionId, State as Word, Timestamp,
@@ -284,6 +284,10 @@ impl State {
                     exit_code: None,
                     metrics: penstock_common::metrics::Metrics::default(),
                 });
+                let attempts = &mut run.task_mut(*task, cut).attempts;
+                if attempts.len() > MAX_ATTEMPTS_KEPT {
+                    attempts.remove(0);
+                }
                 self.last_fence = *fence;
                 self.leases.insert(*fence, Holder { run: no, task: *task, session: session.clone() });
                 self.held.entry(session.clone()).or_default().insert(*fence);

@@ -6,7 +6,7 @@ use penstock_common::record::{Change, PipelineRecord, RunRecord, TaskRecord};
 use penstock_common::{Event, PipelineName, QueueName, RunId, RunNo, SessionId, State as Word, TaskId, WorkerName};
 
 use crate::Scheduler;
-use crate::cut::{RunCut, record_of};
+use crate::cut::record_of;
 use crate::plan::Plan;
 
 /// Which runs to list.
@@ -67,11 +67,6 @@ impl Scheduler {
     pub fn tasks(&self, id: &RunId, from: u32, limit: usize) -> Vec<TaskRecord> {
         let Some((_, run)) = self.state.run_by_id(id) else { return Vec::new() };
         (from..run.record.tasks).take(limit).map(|index| record_of(&run.plan, index, run.task(index))).collect()
-    }
-
-    /// A live run with all its tasks, shared with state.
-    pub fn run_cut(&self, id: &RunId) -> Option<RunCut> {
-        self.state.run_by_id(id).map(|(_, run)| RunCut::of(run))
     }
 
     /// Live runs, newest first.

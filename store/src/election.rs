@@ -131,7 +131,7 @@ pub async fn remove(store: &dyn Store, candidate: &Candidate) -> Result<bool, Er
     Ok(matches!(store.txn(txn).await?, Outcome::Committed(_)))
 }
 
-/// Keeps a session alive at a third of its time, and tells until when it surely is.
+/// Keeps a session alive at a fifth of its time, and tells until when it surely is.
 async fn keep(store: Arc<dyn Store>, session: SessionId, valid_until: watch::Sender<Option<Instant>>) {
     loop {
         tokio::time::sleep(TTL / 5).await;

@@ -86,10 +86,6 @@ impl Keys {
     pub fn blob_part(&self, digest: &Digest, part: usize) -> Key {
         format!("{}blobs/{digest}/{part:04x}", self.root)
     }
-    /// All archived runs.
-    pub fn history(&self) -> Key {
-        format!("{}history/", self.root)
-    }
     /// One archived run; `head` first, then its chunks.
     pub fn history_run(&self, no: RunNo) -> Key {
         format!("{}history/{:016x}/", self.root, no.0)
@@ -105,6 +101,10 @@ impl Keys {
     /// The head of one archived run.
     pub fn head(&self, no: RunNo) -> Key {
         format!("{}heads/{:016x}", self.root, no.0)
+    }
+    /// All ids of archived runs.
+    pub fn run_ids(&self) -> Key {
+        format!("{}ids/", self.root)
     }
     /// Where an archived run lies.
     pub fn run_id(&self, id: &RunId) -> Key {

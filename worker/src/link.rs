@@ -19,6 +19,8 @@ pub(crate) struct Link {
     pub(crate) session: Duration,
     pub(crate) to_leader: mpsc::Sender<v1::FromWorker>,
     pub(crate) from_leader: Streaming<v1::ToWorker>,
+    /// What the Hello yielded, sent before Welcome.
+    pub(crate) early: Vec<v1::ToWorker>,
 }
 
 /// What an attempt to open a stream came to.
@@ -92,12 +94,22 @@ async fn attach(channel: Channel, hello: v1::Hello) -> Outcome {
         Ok(response) => response.into_inner(),
         Err(status) => return judge(&status),
     };
-    match from_leader.message().await {
+    let mut early = Vec::new();
+    let first = loop {
+        match from_leader.message().await {
+            Ok(Some(message)) if !matches!(message.kind, Some(to_worker::Kind::Welcome(_) | to_worker::Kind::Redirect(_))) => {
+                early.push(message)
+            }
+            other => break other,
+        }
+    };
+    match first {
         Ok(Some(v1::ToWorker { epoch, kind: Some(to_worker::Kind::Welcome(welcome)), .. })) => Outcome::Linked(Box::new(Link {
             epoch: epoch.unwrap_or_default().into(),
             session: Duration::from_millis(welcome.session_ms.max(1_000)),
             to_leader,
             from_leader,
+            early,
         })),
         Ok(Some(v1::ToWorker { kind: Some(to_worker::Kind::Redirect(redirect)), .. })) => Outcome::Redirected(redirect.leader),
         Ok(_) => Outcome::Failed("the stream ended before Welcome".to_owned()),

@@ -130,7 +130,7 @@ impl Runner {
                 }
                 message = async { match &mut self.link { Some(l) => l.from_leader.message().await, None => std::future::pending().await } } => {
                     match message {
-                        Ok(Some(message)) => self.obey(message).await?,
+                        Ok(Some(message)) => self.obey(message),
                         Ok(None) => self.unlink("the leader ended the stream"),
                         Err(status) => self.unlink(status.message()),
                     }
@@ -169,16 +169,20 @@ impl Runner {
 
     async fn opened(&mut self, outcome: Outcome, asked: Instant, pause: &mut Instant) -> Result<(), Error> {
         match outcome {
-            Outcome::Linked(link) if link.epoch >= self.epoch => {
+            Outcome::Linked(mut link) if link.epoch >= self.epoch => {
                 tracing::info!(epoch = %link.epoch, "attached to the leader");
                 self.trouble.clear();
                 self.epoch = link.epoch;
                 self.session = link.session;
                 self.acked = asked;
                 self.beats.clear();
+                let early = std::mem::take(&mut link.early);
                 self.link = Some(*link);
                 self.table.tell_all_again();
                 self.beat().await;
+                for message in early {
+                    self.obey(message);
+                }
             }
             Outcome::Linked(link) => tracing::warn!(term = %link.epoch, seen = %self.epoch, "a coordinator leads an older term: ignored"),
             Outcome::Redirected(leader) if leader.is_empty() => *pause = Instant::now() + self.jitter(),
@@ -244,7 +248,7 @@ impl Runner {
         }
     }
 
-    async fn obey(&mut self, message: v1::ToWorker) -> Result<(), Error> {
+    fn obey(&mut self, message: v1::ToWorker) {
         self.seq = self.seq.max(message.seq);
         match message.kind {
             Some(to_worker::Kind::Leases(leases)) => {
@@ -267,7 +271,9 @@ impl Runner {
             }
             Some(to_worker::Kind::Cancel(cancel)) => {
                 let reason = Reason::parse(&cancel.reason).unwrap_or(Reason::User);
-                self.table.stop(Fence(cancel.fence), Stop::Cancel(reason));
+                for fence in cancel.fences {
+                    self.table.stop(Fence(fence), Stop::Cancel(reason));
+                }
             }
             Some(to_worker::Kind::Kill(kill)) => {
                 for fence in kill.fences {
@@ -280,7 +286,6 @@ impl Runner {
             }
             Some(to_worker::Kind::Welcome(_)) | None => {}
         }
-        Ok(())
     }
 
     /// Starts an attempt, once for each fence.

@@ -60,6 +60,11 @@ impl Client {
         self.inner.preferred.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The next call asks another coordinator.
+    pub(crate) fn elsewhere(&self) {
+        self.prefer(None);
+    }
+
     fn prefer(&self, endpoint: Option<(String, Channel)>) {
         *self.inner.preferred.lock().unwrap_or_else(PoisonError::into_inner) = endpoint;
     }
@@ -77,6 +82,7 @@ impl Client {
     {
         let until = Instant::now() + self.inner.deadline;
         let mut turn = 0usize;
+        let mut redirects = 0u32;
         let mut pause = Duration::from_millis(20);
         loop {
             let (address, channel) = match self.preferred() {
@@ -100,8 +106,8 @@ impl Client {
             match self.what_now(&status) {
                 Next::At(leader) => {
                     // A redirect is followed at once, but not in circles: the pause grows all the same.
-                    wait = if turn < 8 { Duration::ZERO } else { pause };
-                    turn += 1;
+                    wait = if redirects < 8 { Duration::ZERO } else { pause };
+                    redirects += 1;
                     let channel = self.inner.dialer.channel(&leader)?;
                     self.prefer(Some((leader, channel)));
                 }

@@ -49,8 +49,9 @@ impl Watch {
             match stream.message().await {
                 Ok(Some(message)) => {
                     if message.seq < self.seq && message.seq != 0 {
-                        // A coordinator that is behind what was seen: another is asked, after a moment for this one to catch up.
+                        // A coordinator that is behind what was seen: another is asked, after a moment.
                         self.stream = None;
+                        self.client.elsewhere();
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         continue;
                     }
@@ -97,7 +98,7 @@ impl Watch {
 
 fn change_of(task: &v1::Task) -> v1::Change {
     let last = task.attempts.last().cloned().unwrap_or_default();
-    let duration_ms = (last.ended_at_ms != 0).then(|| u64::try_from(last.ended_at_ms - last.started_at_ms).unwrap_or(0));
+    let duration_ms = (last.ended_at_ms != 0).then(|| u64::try_from(last.ended_at_ms.saturating_sub(last.started_at_ms)).unwrap_or(0));
     v1::Change {
         at_ms: if last.ended_at_ms != 0 { last.ended_at_ms } else { last.leased_at_ms },
         task: task.id.clone(),

@@ -223,9 +223,20 @@ impl Task {
         };
         argv.iter().chain(self.env.values()).chain(std::iter::once(&self.workdir)).map(String::as_str)
     }
-    /// Whether a template of this task may read outputs of `upstream`: it names it, or indexes `outputs` by other means.
-    pub fn may_read_outputs_of(&self, upstream: &TaskId) -> bool {
-        self.templates().any(|text| text.contains("outputs") && (text.contains(upstream.as_str()) || text.contains("outputs[")))
+    /// Tasks whose outputs its templates name, as `outputs.TASK`.
+    pub fn outputs_named(&self) -> Vec<TaskId> {
+        let after = |text: &'_ str| -> Vec<TaskId> {
+            let names = text.split("outputs.").skip(1).map(|rest| {
+                let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
+                &rest[..end]
+            });
+            names.filter_map(|name| TaskId::parse(name).ok()).collect()
+        };
+        self.templates().flat_map(after).collect()
+    }
+    /// Whether a template reads outputs otherwise than by name: then it may mean any upstream.
+    pub fn outputs_unnamed(&self) -> bool {
+        self.templates().any(|text| text.split("outputs").skip(1).any(|rest| !rest.starts_with('.')))
     }
     /// The queue of tasks that name none.
     pub const DEFAULT_QUEUE: &'static str = "default";

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use penstock_common::limits::{ARCHIVED_ID_WINDOW_MS, MAX_DOCUMENT_BYTES, MINTED_RUN_ID_WINDOW_MS};
+use penstock_common::limits::{MAX_DOCUMENT_BYTES, MINTED_RUN_ID_WINDOW_MS};
 use penstock_common::record::TriggerKind;
 use penstock_common::{Digest, NodeName, PipelineName, RunId, TaskId};
 use penstock_proto::v1;
@@ -36,9 +36,6 @@ pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Sen
 pub(super) fn as_of(as_of: AsOf) -> Option<v1::AsOf> {
     Some(v1::AsOf { seq: as_of.seq.0, age_ms: as_of.age_ms })
 }
-
-/// Half the time for which state remembers the ids of archived runs.
-const JUST_NOW_MS: i64 = (ARCHIVED_ID_WINDOW_MS / 2) as i64;
 
 fn unexpected(answer: &Answer) -> Status {
     Status::internal(format!("the scheduler answered {answer:?}, which is no answer to this"))
@@ -94,23 +91,22 @@ impl v1::control_server::Control for Control {
             serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
         let interval = interval.map(TryInto::try_into).transpose().map_err(|e| status::malformed(&e))?;
         let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}")]);
-        let minted = Self::minted_at(&run);
-        // An id minted just now cannot be one that left state longer ago: then state alone knows, and the store is not asked.
-        let age = minted.map(|at| self.clock.wall().0.saturating_sub(at));
-        if age.is_none_or(|age| !(-JUST_NOW_MS..=JUST_NOW_MS).contains(&age)) {
-            let id = run.clone();
-            let known = self.handle.read(move |scheduler, _| scheduler.run(&id).is_some()).await?;
-            if !known && let Some(answer) = self.submitted_before(&run, digest).await? {
+        let id = run.clone();
+        let known = {
+            let run = run.clone();
+            self.handle.read(move |scheduler, _| scheduler.run(&run).is_some()).await?
+        };
+        if !known {
+            if let Some(answer) = self.submitted_before(&run, digest).await? {
                 return Ok(Response::new(answer));
             }
             let window = i64::try_from(MINTED_RUN_ID_WINDOW_MS).unwrap_or(i64::MAX);
-            if !known && age.is_some_and(|age| age > window) {
+            if Self::minted_at(&run).is_some_and(|at| self.clock.wall().0.saturating_sub(at) > window) {
                 return Err(Status::failed_precondition(format!(
                     "run id {run} was minted more than 7 days ago and is not known: mint a new one"
                 )));
             }
         }
-        let id = run.clone();
         let submit = Submit {
             run,
             pipeline,

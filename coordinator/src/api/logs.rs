@@ -101,7 +101,10 @@ impl Control {
             if over || !request.follow {
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::select! {
+                () = sender.closed() => return Ok(()),
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
         }
     }
 }

@@ -87,8 +87,9 @@ impl Control {
         let wanted = filter.clone();
         let (live, seen) = self.handle.read(move |scheduler, seen| (scheduler.list(&wanted, limit), seen)).await?;
         let archived = self.history.list(&filter, limit).await.map_err(|e| status::store(&e))?;
-        let mut runs: std::collections::BTreeMap<RunNo, RunRecord> = live.into_iter().map(|r| (r.no, r)).collect();
-        runs.extend(archived.into_iter().map(|r| (r.no, r)));
+        let mut runs: std::collections::BTreeMap<RunNo, RunRecord> = archived.into_iter().map(|r| (r.no, r)).collect();
+        // A live one counts: a rerun may have brought it further than history knows.
+        runs.extend(live.into_iter().map(|r| (r.no, r)));
         let runs = runs.into_values().rev().take(limit).map(Into::into).collect();
         Ok(v1::ListRunsResponse { as_of: as_of(seen), runs })
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use penstock_common::limits::WORKER_SESSION_MS;
+use penstock_common::limits::{MAX_SLOTS_PER_WORKER, WORKER_SESSION_MS};
 use penstock_common::record::Ended;
 use penstock_common::{Epoch, Fence, SessionId};
 use penstock_proto::v1::{self, from_worker, to_worker};
 use penstock_scheduler::input::Hello;
 use penstock_scheduler::{Announced, Input};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -79,22 +79,36 @@ impl Workers {
                 "this worker has seen term {seen}, and this coordinator leads {epoch}, which is older"
             )));
         }
+        let reached = self.handle.read(|_, seen| seen.seq.0).await?;
+        if hello.seq > reached {
+            let seq = hello.seq;
+            tracing::error!(seq, reached, "a worker has seen what this store does not hold: it was set back, as by a restore");
+            return Err(Status::unavailable(format!(
+                "this worker has seen journal entry {seq}, and the store ends at {reached}: it was set back"
+            )));
+        }
         let hello = read_hello(hello)?;
         let stream = self.streams.fetch_add(1, Ordering::Relaxed);
         let (session, worker) = (hello.session.clone(), hello.worker.clone());
+        let over = Arc::new(Notify::new());
         // Former lives of this worker go first; then the stream is open, so that what the Hello yields reaches it.
-        for lost in self.handle.sessions.open(session.clone(), worker.clone(), stream, sender.clone()) {
+        for lost in self.handle.sessions.open(session.clone(), worker.clone(), stream, sender.clone(), &over) {
             let gone = Input::Gone { session: lost.session, died: lost.died, detail: lost.detail };
-            self.handle.command(gone).await?;
+            self.handle.insist(gone).await?;
+        }
+        if let Err(refusal) = self.handle.insist(Input::Hello(Box::new(hello))).await {
+            // What the session may hold is lost when it stays silent.
+            self.handle.sessions.closed(&session, stream, false);
+            return Err(refusal.into());
+        }
+        if !self.handle.sessions.may_promise() {
+            return Err(Status::unavailable("this coordinator's own session in the store is not sure"));
         }
         let welcome = to_worker::Kind::Welcome(v1::Welcome { session_ms: WORKER_SESSION_MS });
         drop(sender.send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(welcome) })).await);
-        if let Err(refusal) = self.handle.command(Input::Hello(Box::new(hello))).await {
-            self.handle.sessions.forget(&session);
-            return Err(refusal.into());
-        }
         tracing::info!(%worker, %session, "worker attached");
-        let by_kernel = self.listen(&session, epoch, incoming, sender, role).await?;
+        let by_kernel = self.listen(&session, epoch, incoming, sender, role, &over).await;
+        let by_kernel = by_kernel.inspect_err(|_| self.handle.sessions.closed(&session, stream, false))?;
         self.handle.sessions.closed(&session, stream, by_kernel);
         tracing::info!(%worker, %session, by_kernel, "worker stream ended");
         Ok(())
@@ -126,10 +140,12 @@ impl Workers {
         mut incoming: Streaming<v1::FromWorker>,
         sender: &mpsc::Sender<Result<v1::ToWorker, Status>>,
         mut role: watch::Receiver<Role>,
+        over: &Notify,
     ) -> Result<bool, Status> {
         let mut waiting: Vec<(Fence, Ended)> = Vec::new();
         loop {
             tokio::select! {
+                () = over.notified() => return Ok(false),
                 changed = role.changed() => {
                     if changed.is_err() || *role.borrow() != Role::Leader(epoch) {
                         return Ok(false);
@@ -159,11 +175,11 @@ impl Workers {
                                 waiting.push((Fence(report.fence), ended));
                             }
                         }
-                        Some(from_worker::Kind::Leaving(_)) => drop(self.handle.command(Input::Leaving { session: session.clone() }).await),
+                        Some(from_worker::Kind::Leaving(_)) => drop(self.handle.insist(Input::Leaving { session: session.clone() }).await),
                         Some(from_worker::Kind::Goodbye(_)) => {
-                            self.handle.sessions.forget(session);
                             let gone = Input::Gone { session: session.clone(), died: false, detail: "the worker said Goodbye".into() };
-                            drop(self.handle.command(gone).await);
+                            self.handle.insist(gone).await?;
+                            self.handle.sessions.forget(session);
                             return Ok(false);
                         }
                         Some(from_worker::Kind::Hello(_)) | None => return Err(Status::invalid_argument("Hello is said once, first")),
@@ -177,6 +193,9 @@ impl Workers {
 fn read_hello(hello: v1::Hello) -> Result<Hello, Status> {
     let invalid = |e: penstock_common::ids::InvalidId| super::status::invalid(&e);
     let labels: BTreeMap<String, String> = hello.labels;
+    if hello.running.len() + hello.finished.len() > 2 * MAX_SLOTS_PER_WORKER as usize {
+        return Err(Status::invalid_argument("a worker announces no more attempts than a worker may have slots"));
+    }
     Ok(Hello {
         session: hello.session.parse().map_err(invalid)?,
         worker: hello.worker.parse().map_err(invalid)?,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use penstock_common::{Fence, SessionId};
+use penstock_common::{Reason, SessionId};
 use penstock_proto::v1;
 use penstock_scheduler::Effect;
 
@@ -28,17 +28,13 @@ impl Driver<'_> {
 
     pub(super) fn release_effects(&mut self, effects: Vec<Effect>) {
         let mut leases: BTreeMap<SessionId, Vec<v1::Lease>> = BTreeMap::new();
-        let mut after = Vec::new();
+        let mut cancels: BTreeMap<(SessionId, Reason), Vec<u64>> = BTreeMap::new();
+        let mut kills: BTreeMap<SessionId, Vec<u64>> = BTreeMap::new();
         for effect in effects {
             match effect {
                 Effect::Lease { session, lease } => leases.entry(session).or_default().push((*lease).into()),
-                Effect::Cancel { session, fence, reason } => {
-                    let cancel = v1::Cancel { fence: fence.0, reason: reason.as_str().to_owned() };
-                    after.push((session, v1::to_worker::Kind::Cancel(cancel)));
-                }
-                Effect::Kill { session, fence: Fence(fence) } => {
-                    after.push((session, v1::to_worker::Kind::Kill(v1::Kill { fences: vec![fence] })));
-                }
+                Effect::Cancel { session, fence, reason } => cancels.entry((session, reason)).or_default().push(fence.0),
+                Effect::Kill { session, fence } => kills.entry(session).or_default().push(fence.0),
                 Effect::Archive(cut) => self.to_archive.push_back(*cut),
             }
         }
@@ -55,8 +51,12 @@ impl Driver<'_> {
                 self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Leases(message)));
             }
         }
-        for (session, kind) in after {
-            self.term.sessions.send(&session, self.message(kind));
+        for ((session, reason), fences) in cancels {
+            let cancel = v1::Cancel { fences, reason: reason.as_str().to_owned() };
+            self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Cancel(cancel)));
+        }
+        for (session, fences) in kills {
+            self.term.sessions.send(&session, self.message(v1::to_worker::Kind::Kill(v1::Kill { fences })));
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
-use penstock_common::limits::{MAX_LIVE_TASKS, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
+use penstock_common::limits::{MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
 use penstock_common::record::Trigger;
 use penstock_common::{Event, RunNo};
 
-use super::Deciding;
+use super::{Deciding, bounded};
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
 
@@ -72,7 +72,7 @@ impl Deciding<'_> {
             pipeline: submit.pipeline,
             version,
             params: params.into(),
-            trigger: Trigger { kind: submit.trigger, by: submit.by },
+            trigger: Trigger { kind: submit.trigger, by: bounded(&submit.by, MAX_NOTE_BYTES) },
             interval: submit.interval,
             run_timeout: plan.pipeline.run_timeout,
             request_digest: submit.digest,

@@ -97,7 +97,8 @@ fn limit() -> Duration {
 }
 
 fn listing(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(dir).expect("is a folder").flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir).expect("is a folder").flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
@@ -139,7 +140,8 @@ async fn a_wrong_file_is_refused_at_once_with_every_error_located_and_nothing_st
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_that_is_wrong_is_refused_before_anything_is_stored() {
     let folder = tempfile::tempdir().expect("makes a folder");
-    std::fs::write(folder.path().join("p.yaml"), "pipeline: p\nparams: {n: {type: int, default: 1}}\ntasks: {one: {noop: true}}\n").expect("writes");
+    std::fs::write(folder.path().join("p.yaml"), "pipeline: p\nparams: {n: {type: int, default: 1}}\ntasks: {one: {noop: true}}\n")
+        .expect("writes");
     for params in [&["--param", "n=many"][..], &["--param", "m=1"], &["--param", "n"]] {
         let ran = penstock(folder.path(), &[&["run", "p.yaml"], params].concat()).await.without_panic();
         assert_eq!((ran.code, ran.stderr.lines().count()), (2, 1), "{ran:#?}");

@@ -60,7 +60,10 @@ async fn the_insurance_pipeline_loads_what_an_independent_count_says_also_twice_
         .stderr(std::process::Stdio::null());
     let mut killed = killed.spawn().expect("starts");
     let log = desk.path().join(".penstock/logs/killed/load_dwh/1.log");
-    eventually("the load is in the middle", LATE, || async { std::fs::read_to_string(&log).is_ok_and(|text| text.contains("slow: sleeping")).then_some(()) }).await;
+    eventually("the load is in the middle", LATE, || async {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("slow: sleeping")).then_some(())
+    })
+    .await;
     killed.kill().await.expect("is killed");
     let after = desk.run(&[]).await;
     assert_eq!(after.code, 0, "{after:#?}");
@@ -103,7 +106,10 @@ async fn the_exit_status_is_zero_for_success_one_for_failure_two_for_a_bad_file(
     let folder = tempfile::tempdir().expect("makes a folder");
     let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("writes");
     file("good.yaml", "pipeline: good\ntasks: {one: {shell: 'true'}}\n");
-    file("fails.yaml", "pipeline: fails\ntasks:\n  one: {shell: 'echo it is broken >&2; exit 7'}\n  two: {noop: true, depends_on: [one]}\n");
+    file(
+        "fails.yaml",
+        "pipeline: fails\ntasks:\n  one: {shell: 'echo it is broken >&2; exit 7'}\n  two: {noop: true, depends_on: [one]}\n",
+    );
     file("bad.yaml", "pipeline: bad\ntasks: {one: {noop: maybe}}\n");
     let code = async |file: &str| penstock(folder.path(), &["run", file]).await.without_panic();
     assert_eq!(code("good.yaml").await.code, 0);
@@ -118,17 +124,18 @@ async fn the_exit_status_is_zero_for_success_one_for_failure_two_for_a_bad_file(
 #[tokio::test(flavor = "multi_thread")]
 async fn run_with_json_prints_the_ended_run_and_nothing_else() {
     let folder = tempfile::tempdir().expect("makes a folder");
-    std::fs::write(folder.path().join("p.yaml"), "pipeline: p\nparams: {x: {type: int, default: 1}}\ntasks: {one: {noop: true}, two: {shell: exit 1, depends_on: [one]}}\n")
-        .expect("writes");
+    std::fs::write(
+        folder.path().join("p.yaml"),
+        "pipeline: p\nparams: {x: {type: int, default: 1}}\ntasks: {one: {noop: true}, two: {shell: exit 1, depends_on: [one]}}\n",
+    )
+    .expect("writes");
     let ran = penstock(folder.path(), &["run", "p.yaml", "--json", "--param", "x=5", "--run-id", "mine"]).await.without_panic();
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
     let run = ran.json();
-    assert_eq!((&run["run_id"], &run["pipeline"], &run["state"], &run["params"]["x"]), (
-        &serde_json::json!("mine"),
-        &serde_json::json!("p"),
-        &serde_json::json!("FAILED"),
-        &serde_json::json!(5)
-    ));
+    assert_eq!(
+        (&run["run_id"], &run["pipeline"], &run["state"], &run["params"]["x"]),
+        (&serde_json::json!("mine"), &serde_json::json!("p"), &serde_json::json!("FAILED"), &serde_json::json!(5))
+    );
     let states: Vec<_> = run["tasks"].as_array().expect("is a list").iter().map(|t| t["state"].as_str().unwrap_or_default()).collect();
     assert_eq!(states, ["SUCCESS", "FAILED"]);
     // The same run id again, over a restart of everything: still one run, shown as it ended.

@@ -166,8 +166,20 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 const RUN: [&str; 14] = [
-    "run_id", "pipeline", "version", "generation", "trigger", "interval", "params", "deadline", "state", "reason", "created_at",
-    "started_at", "ended_at", "tasks",
+    "run_id",
+    "pipeline",
+    "version",
+    "generation",
+    "trigger",
+    "interval",
+    "params",
+    "deadline",
+    "state",
+    "reason",
+    "created_at",
+    "started_at",
+    "ended_at",
+    "tasks",
 ];
 const TASK: [&str; 4] = ["id", "state", "reason", "attempts"];
 const ATTEMPT: [&str; 9] = ["number", "fence", "worker", "state", "reason", "started_at", "ended_at", "exit_code", "metrics"];

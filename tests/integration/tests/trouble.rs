@@ -8,7 +8,9 @@ use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, ConnectOpti
 use penstock_client::{Dialer, Submit};
 use penstock_common::State;
 use penstock_integration::process::free_port;
-use penstock_integration::{Cluster, Etcd, Following, LATE, Options, Process, Ran, SOON, Witness, binary, eventually, figure, penstock_with, turn};
+use penstock_integration::{
+    Cluster, Etcd, Following, LATE, Options, Process, Ran, SOON, Witness, binary, eventually, figure, penstock_with, turn,
+};
 
 /// `penstock server` that must end by itself, with one line that says why.
 async fn server_ends(store: &str, more: &[&str], env: &[(&str, &str)]) -> String {
@@ -131,7 +133,8 @@ async fn a_full_store_is_told_once_reads_go_on_and_runs_go_on_once_there_is_room
     let told = |log: &str| log.lines().filter(|l| l.contains("is full")).map(str::to_owned).collect::<Vec<_>>();
     let server = std::cell::RefCell::new(&mut cluster);
     let told_after = Instant::now();
-    eventually("the operator is told", SOON, || async { (!told(&server.borrow_mut().server(leader).log()).is_empty()).then_some(()) }).await;
+    eventually("the operator is told", SOON, || async { (!told(&server.borrow_mut().server(leader).log()).is_empty()).then_some(()) })
+        .await;
     figure("from a full store to the line that says so", format!("{:.1} s", told_after.elapsed().as_secs_f64()));
     // New runs are refused, with the reason; reads are answered; what runs is not thrown away.
     let refused = cluster.penstock(&["submit", "steps", "--run-id", "refused", "--deadline", "2"]).await.without_panic();

@@ -52,7 +52,8 @@ async fn rerun_failed_runs_what_did_not_succeed_and_no_more() {
     let _turn = turn().await;
     let cluster = one_of_each().await;
     let client = cluster.client();
-    let document = "pipeline: p\ntasks:\n  a: {run: [\"true\"]}\n  b: {shell: \"[ -e go ]\", depends_on: [a]}\n  c: {noop: true, depends_on: [b]}\n";
+    let document =
+        "pipeline: p\ntasks:\n  a: {run: [\"true\"]}\n  b: {shell: \"[ -e go ]\", depends_on: [a]}\n  c: {noop: true, depends_on: [b]}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     let failed = cluster.wait("r", SOON).await;
@@ -121,7 +122,10 @@ async fn logs_are_read_while_they_are_written_and_afterwards() {
     let _turn = turn().await;
     let cluster = one_of_each().await;
     let client = cluster.client();
-    client.register("p", "pipeline: p\ntasks: {a: {shell: \"echo first; until [ -e go ]; do sleep 0.1; done; echo last >&2\"}}\n").await.unwrap();
+    client
+        .register("p", "pipeline: p\ntasks: {a: {shell: \"echo first; until [ -e go ]; do sleep 0.1; done; echo last >&2\"}}\n")
+        .await
+        .unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     let following = {
         let endpoints = cluster.endpoints();
