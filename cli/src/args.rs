@@ -24,7 +24,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a pipeline here and now: coordinator, worker and store in this process.
     #[command(
-        after_help = "Examples:\n  penstock run pipeline.yaml\n  penstock run pipeline.yaml --param region=us --param full=true\n\nExit status: 0 SUCCESS, 1 FAILED or CANCELLED, 2 a file or parameter that is wrong."
+        after_help = "Examples:\n  penstock run pipeline.yaml\n  penstock run pipeline.yaml --param region=us --param full=true\n\nExit status: 0 SUCCESS, 1 FAILED or CANCELLED, 2 a file or parameter that is wrong, 3 no coordinator answered."
     )]
     Run(Run),
     /// Checks a pipeline file and reports every error with its place.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use penstock_client::{Client, Submit};
+use penstock_client::{Client, Submit, v1};
 use penstock_common::{NodeName, SessionId, State, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, Config, Retention, SystemClock};
 use penstock_proto::dial::Dialer;
@@ -57,7 +57,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     let logs = args.state.join("logs");
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    let (stop_tx, stop) = watch::channel(false);
+    // The worker stops first, while there is a leader that records what it reports.
+    let (stop_worker, worker_stop) = watch::channel(false);
+    let (stop_coordinator, stop) = watch::channel(false);
     let stopped = |mut stop: watch::Receiver<bool>| async move { drop(stop.wait_for(|stop| *stop).await) };
     let config = Config {
         name: NodeName::parse("local")?,
@@ -68,14 +70,14 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         checkpoints: CheckpointPolicy::default(),
         retention: Retention::default(),
     };
-    let coordinator = tokio::spawn(penstock_coordinator::run(
+    let mut coordinator = tokio::spawn(penstock_coordinator::run(
         config,
         incoming(listener),
         None,
         store,
         Arc::new(SystemClock),
         Dialer::tcp(),
-        stopped(stop.clone()),
+        stopped(stop),
     ));
     let worker_config = penstock_worker::Config {
         name: WorkerName::parse("local")?,
@@ -88,18 +90,22 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         random: random(),
     };
     let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
-    let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(stop)));
+    let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
     let outcome = tokio::select! {
         outcome = follow(&client, &args, &document, params) => outcome,
-        ended = coordinator => match ended? {
+        ended = &mut coordinator => match ended? {
             Ok(()) => Err(anyhow::anyhow!("the coordinator stopped by itself")),
             Err(error) => Err(error.into()),
         },
     };
-    stop_tx.send_replace(true);
+    stop_worker.send_replace(true);
     drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    stop_coordinator.send_replace(true);
+    if !coordinator.is_finished() {
+        drop(tokio::time::timeout(Duration::from_secs(10), coordinator).await);
+    }
     outcome
 }
 
@@ -114,6 +120,12 @@ async fn follow(
     document: &str,
     params: serde_json::Map<String, serde_json::Value>,
 ) -> anyhow::Result<ExitCode> {
+    // Runs that an earlier process left unended go on as soon as there is a worker.
+    let unended =
+        v1::ListRunsRequest { states: vec![v1::State::Pending.into(), v1::State::Running.into()], limit: 10, ..Default::default() };
+    for run in client.list(unended).await?.runs {
+        eprintln!("run {} of {} was not ended before: it goes on as well", run.run_id, run.pipeline);
+    }
     let registered = client.register(&args.file.display().to_string(), document).await?;
     let submit = Submit { params, run_id: args.run_id.clone(), ..Submit::of(&registered.pipeline) };
     let submitted = client.submit(submit).await?;
@@ -127,9 +139,13 @@ async fn follow(
                 Some(update) => progress.update(&update),
                 None => break,
             },
-            () = terminated(), if interrupts == 0 => {
+            () = terminated() => {
                 interrupts += 1;
-                eprintln!("cancelling run {}", submitted.run_id);
+                if interrupts > 1 {
+                    // The supervisors kill what runs when this process is gone.
+                    std::process::exit(130);
+                }
+                eprintln!("cancelling run {}: programs get SIGTERM, after their grace SIGKILL; once more kills them now", submitted.run_id);
                 client.cancel(&submitted.run_id, "interrupted at the terminal").await?;
             }
         }

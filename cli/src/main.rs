@@ -16,6 +16,8 @@ use penstock_scheduler::Plan;
 
 /// What was given is wrong: a file, a parameter, an address.
 pub(crate) const BAD_INPUT: u8 = 2;
+/// No coordinator answered in time.
+const NO_ANSWER: u8 = 3;
 
 fn main() -> ExitCode {
     // A supervisor is started for each attempt, before anything else of this program exists.
@@ -52,8 +54,19 @@ async fn dispatch(cli: Cli) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("penstock: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(code_of(&error))
         }
+    }
+}
+
+/// What a script can tell failures apart by: 2 what was given is wrong, 3 no coordinator answered, 1 anything else.
+fn code_of(error: &anyhow::Error) -> u8 {
+    use tonic::Code::{AlreadyExists, InvalidArgument};
+    match error.downcast_ref::<penstock_client::Error>() {
+        Some(penstock_client::Error::Refused { code: InvalidArgument | AlreadyExists, .. }) => BAD_INPUT,
+        Some(penstock_client::Error::Address(_) | penstock_client::Error::NoEndpoint) => BAD_INPUT,
+        Some(penstock_client::Error::Deadline { .. }) => NO_ANSWER,
+        _ => 1,
     }
 }
 

@@ -68,6 +68,9 @@ pub(crate) async fn server(args: Server) -> anyhow::Result<ExitCode> {
     if bound.ip().is_unspecified() && args.advertise.is_none() {
         bail!("--grpc {bound} listens on every address: say with --advertise host:port at which of them others reach this coordinator");
     }
+    if !penstock_common::ids::is_dotted_name(&args.cluster) {
+        bail!("--cluster {:?} is not a name: use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -", args.cluster);
+    }
     let address = args.advertise.clone().unwrap_or_else(|| bound.to_string());
     Dialer::tcp().channel(&address).context("--advertise")?;
     tracing::info!(%name, grpc = %bound, http = %http.local_addr()?, store = %store.describe(), "penstock {}", env!("CARGO_PKG_VERSION"));
@@ -105,11 +108,14 @@ pub(crate) async fn host(code_root: std::path::PathBuf, scratch: std::path::Path
     let wait = scratch.clone();
     tokio::task::spawn_blocking(move || wait_for_leftovers(&wait, Duration::from_secs(60)))
         .await?
-        .with_context(|| format!("programs of a former life of this worker still run (lock in {})", scratch.display()))?;
+        .with_context(|| format!("the directory {} of this worker", scratch.display()))?;
     Ok(Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall())))
 }
 
 pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
+    if !args.code_root.is_dir() {
+        bail!("--code-root {} is not a directory: tasks run below it", args.code_root.display());
+    }
     let name = WorkerName::parse(&args.name.clone().unwrap_or_else(host_name))?;
     let queues = args.queues.iter().map(|q| q.parse()).collect::<Result<BTreeSet<_>, _>>()?;
     let mut labels = BTreeMap::new();

@@ -2,6 +2,8 @@
 //!
 //! The span layer is filtered to Penstock's own crates: the transport's spans would drown them.
 
+use std::io::IsTerminal as _;
+
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -60,7 +62,11 @@ impl Guard {
 /// Starts observing. Call once a process, inside a tokio runtime.
 pub fn start(config: Config) -> Result<Guard, Error> {
     let filter = EnvFilter::try_new(&config.filter).map_err(|e| Error::Filter { filter: config.filter.clone(), why: e.to_string() })?;
-    let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(filter);
+    let logs = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_filter(filter);
     let Some(endpoint) = config.otlp else {
         drop(tracing_subscriber::registry().with(logs).try_init());
         return Ok(Guard::default());

@@ -29,7 +29,7 @@ struct Inner {
 }
 
 /// One try takes at most this long, so that a silent coordinator does not use up the deadline.
-const TRY: Duration = Duration::from_secs(10);
+const TRY: Duration = Duration::from_secs(5);
 
 impl Client {
     /// A client of these coordinators, over TCP.

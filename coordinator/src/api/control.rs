@@ -216,10 +216,8 @@ impl v1::control_server::Control for Control {
             return Ok(Response::new(v1::ExplainResponse { as_of: as_of(seen), chain }));
         }
         let Some(record) = self.archived(&run).await? else {
-            return Err(Status::not_found(format!(
-                "there is no run {run}, or it has no task {}",
-                task.map_or(String::new(), |t| t.to_string())
-            )));
+            let task = task.map_or(String::new(), |t| format!(", or it has no task {t}"));
+            return Err(Status::not_found(format!("there is no run {run}{task}")));
         };
         let reason = record.reason.map_or(String::new(), |r| format!("({r})"));
         let why = v1::Why { kind: "ended".to_owned(), text: format!("it has ended: {}{reason}", record.state) };

@@ -1,6 +1,7 @@
 //! Reading an attempt's log from the log store. The path is built from parsed ids, so no request can name another file.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
 use std::time::Duration;
 
 use penstock_common::{RunId, State, TaskId, paths};
@@ -64,6 +65,13 @@ impl Control {
         Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 
+    fn no_log(&self, path: &Path) -> Status {
+        let (path, node) = (path.display(), &self.node);
+        Status::not_found(format!(
+            "there is no log {path} on coordinator {node}: do it and the worker share --logs, and was there such an attempt?"
+        ))
+    }
+
     async fn send_logs(
         &self,
         request: &v1::ReadLogsRequest,
@@ -81,10 +89,17 @@ impl Control {
             // Asked before the file is read: what was written before the end is read below.
             let over = ended || newest > attempt;
             if attempt > 0 {
-                let path = self.logs.join(paths::attempt_log(run, task, attempt));
+                let log = paths::attempt_log(run, task, attempt);
+                let path = self.logs.join(&log);
                 loop {
-                    let data =
-                        read_at(&path, offset).map_err(|e| Status::internal(format!("the log {} cannot be read: {e}", path.display())))?;
+                    let read = read_at(&self.logs, &log, offset);
+                    let read = read.map_err(|e| Status::internal(format!("the log {} cannot be read: {e}", path.display())))?;
+                    let Some(data) = read else {
+                        if over || !request.follow {
+                            return Err(self.no_log(&path));
+                        }
+                        break;
+                    };
                     if data.is_empty() {
                         break;
                     }
@@ -109,15 +124,23 @@ impl Control {
     }
 }
 
-/// Some bytes from an offset on; none where there is no file yet.
-fn read_at(path: &std::path::Path, offset: u64) -> std::io::Result<Vec<u8>> {
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
+/// Some bytes from an offset on; `None` where there is no file. No symlink is followed: a program may have put one there.
+fn read_at(root: &Path, log: &str, offset: u64) -> std::io::Result<Option<Vec<u8>>> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+    let opened = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).and_then(|root| {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        openat2(root, log, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    });
+    let mut file = match opened {
+        Ok(file) => std::fs::File::from(file),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
     file.seek(SeekFrom::Start(offset))?;
     let mut data = Vec::with_capacity(CHUNK);
     file.take(CHUNK as u64).read_to_end(&mut data)?;
-    Ok(data)
+    Ok(Some(data))
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_client::{AlarmAction, AlarmType, Client, CompactionOptions, ConnectOptions, PutOptions};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, CompactionOptions, ConnectOptions, PutOptions};
 use penstock_client::{Dialer, Submit};
 use penstock_common::State;
 use penstock_integration::process::free_port;
@@ -161,7 +161,11 @@ async fn a_full_store_is_told_once_reads_go_on_and_runs_go_on_once_there_is_room
     let revision = other.get("/junk/", None).await.expect("reads").header().expect("has one").revision();
     other.compact(revision, Some(CompactionOptions::new().with_physical())).await.expect("compacts");
     other.defragment().await.expect("defragments");
-    other.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None).await.expect("disarms");
+    let alarms = other.alarm(AlarmAction::Get, AlarmType::Nospace, None).await.expect("lists");
+    for alarm in alarms.alarms() {
+        let of = Some(AlarmOptions::new().with_member(alarm.member_id()));
+        other.alarm(AlarmAction::Deactivate, AlarmType::Nospace, of).await.expect("disarms");
+    }
     let following = Following::of(&client, "under-way");
     let ended = following.end(LATE).await;
     assert_eq!(State::from(ended.state()), State::Success, "it goes on by itself");

@@ -64,7 +64,10 @@ pub fn wait_for_leftovers(scratch: &Path, timeout: Duration) -> io::Result<()> {
     for entry in std::fs::read_dir(scratch)? {
         let entry = entry?;
         if entry.file_name().to_str().is_some_and(|name| name.starts_with(FILE_PREFIX)) {
-            std::fs::remove_file(entry.path())?;
+            // A task may have put anything in the place of its output file.
+            let removed =
+                if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path()) } else { std::fs::remove_file(entry.path()) };
+            removed.map_err(|error| io::Error::new(error.kind(), format!("{} cannot be removed: {error}", entry.path().display())))?;
         }
     }
     Ok(())
