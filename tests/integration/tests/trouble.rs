@@ -163,8 +163,9 @@ async fn a_full_store_is_told_once_reads_go_on_and_runs_go_on_once_there_is_room
     other.defragment().await.expect("defragments");
     let alarms = other.alarm(AlarmAction::Get, AlarmType::Nospace, None).await.expect("lists");
     for alarm in alarms.alarms() {
-        let of = Some(AlarmOptions::new().with_member(alarm.member_id()));
-        other.alarm(AlarmAction::Deactivate, AlarmType::Nospace, of).await.expect("disarms");
+        let mut of = AlarmOptions::new();
+        of.with_member(alarm.member_id());
+        other.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of)).await.expect("disarms");
     }
     let following = Following::of(&client, "under-way");
     let ended = following.end(LATE).await;
