@@ -100,7 +100,13 @@ async fn submit(args: args::Submit) -> anyhow::Result<ExitCode> {
     let params = local::params(&args.params)?;
     let run_id = args.run_id.unwrap_or_else(penstock_client::mint);
     let submit = Submit { params, run_id: Some(run_id.clone()), ..Submit::of(&args.pipeline) };
-    let answer = client.submit(submit).await.with_context(|| format!("run {run_id} (repeat with --run-id {run_id}, which is safe)"))?;
+    let answer = client.submit(submit).await.map_err(|error| match error {
+        // Whether the run exists is not known: with its id the call may be repeated.
+        penstock_client::Error::Deadline { .. } => {
+            anyhow::Error::new(error).context(format!("run {run_id}: repeat with --run-id {run_id}, which is safe"))
+        }
+        error => error.into(),
+    })?;
     if args.wait {
         return watch(&client, &answer.run_id, args.client.output).await;
     }

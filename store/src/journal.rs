@@ -106,9 +106,9 @@ impl Journal {
                 tracing::debug!(seq = seq.0, %trouble, "append: asking again");
             } else {
                 if said.as_ref() != Some(&trouble) {
-                tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
-                said = Some(trouble);
-            }
+                    tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
+                    said = Some(trouble);
+                }
             }
             // The same bytes again are refused if they are there already, and then found to be ours. The pause only spares the store.
             tokio::time::sleep(Duration::from_millis(if full { 1_000 } else { 100 })).await;

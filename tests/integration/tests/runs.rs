@@ -45,14 +45,14 @@ async fn submitting_the_same_run_id_from_several_shells_is_one_run_also_when_it_
     }
     let other = ["submit", "once", "--run-id", "the-run", "--param", "region=us"];
     let refused = cluster.penstock(&other).await.without_panic();
-    assert!(refused.code == 1 && refused.stderr.contains("the-run"), "{refused:#?}");
+    assert!(refused.code == 2 && refused.stderr.contains("the-run"), "{refused:#?}");
 
     let run = cluster.wait("the-run", LATE).await;
     assert_eq!((State::from(run.run.state()), run.tasks[0].attempts.len()), (State::Success, 1));
     archived(&cluster, "the-run").await;
     assert_eq!(cluster.penstock(&submit).await.well().json()["created"], json!(false), "history still knows it");
     let refused = cluster.penstock(&other).await.without_panic();
-    assert!(refused.code == 1 && refused.stderr.contains("the-run"), "{refused:#?}");
+    assert!(refused.code == 2 && refused.stderr.contains("the-run"), "{refused:#?}");
     let listed = cluster.penstock(&["list", "-o", "json"]).await.well().json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed:#}");
 }
@@ -182,7 +182,7 @@ const RUN: [&str; 14] = [
     "tasks",
 ];
 const TASK: [&str; 4] = ["id", "state", "reason", "attempts"];
-const ATTEMPT: [&str; 9] = ["number", "fence", "worker", "state", "reason", "started_at", "ended_at", "exit_code", "metrics"];
+const ATTEMPT: [&str; 10] = ["number", "fence", "worker", "state", "reason", "detail", "started_at", "ended_at", "exit_code", "metrics"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn get_as_json_has_exactly_the_documented_keys_and_types() {

@@ -138,7 +138,7 @@ async fn a_full_store_is_told_once_reads_go_on_and_runs_go_on_once_there_is_room
     figure("from a full store to the line that says so", format!("{:.1} s", told_after.elapsed().as_secs_f64()));
     // New runs are refused, with the reason; reads are answered; what runs is not thrown away.
     let refused = cluster.penstock(&["submit", "steps", "--run-id", "refused", "--deadline", "2"]).await.without_panic();
-    assert!(refused.code == 1 && refused.stderr.contains("full"), "{refused:#?}");
+    assert!(refused.code == 3 && refused.stderr.contains("full"), "{refused:#?}");
     assert_eq!(refused.stderr.lines().count(), 1, "{refused:#?}");
     let run = cluster.penstock(&["get", "under-way", "-o", "json"]).await.well().json();
     assert_eq!(run["state"], "RUNNING");

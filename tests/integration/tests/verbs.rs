@@ -144,6 +144,6 @@ async fn logs_are_read_while_they_are_written_and_afterwards() {
     assert!(read.contains("first") && read.contains("last"), "{read}");
     assert_eq!(followed, read);
     for hostile in [["logs", "../../etc", "a"], ["logs", "r", "../passwd"], ["logs", "r", "b"]] {
-        assert_eq!(cluster.penstock(&hostile).await.without_panic().code, 1);
+        assert_ne!(cluster.penstock(&hostile).await.without_panic().code, 0);
     }
 }

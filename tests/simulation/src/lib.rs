@@ -15,6 +15,7 @@
 
 pub mod chance;
 pub mod etcd;
+pub mod machine;
 pub mod nemesis;
 pub mod net;
 pub mod oracle;

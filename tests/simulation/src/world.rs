@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::chance::{Dice, SimulatedClock, wall};
 use crate::etcd::{self, Etcd, Fate};
+use crate::machine;
 use crate::net;
 use crate::oracle::model::Model;
 use crate::oracle::{entry, judge, open_runs};
@@ -120,7 +121,13 @@ pub struct World {
     _turn: MutexGuard<'static, ()>,
 }
 
-/// Where the user's name for a coordinator is.
+impl Drop for World {
+    fn drop(&mut self) {
+        machine::set_elapsed(None);
+    }
+}
+
+/// A coordinator's host.
 pub fn coordinator(number: usize) -> String {
     format!("coordinator-{number}")
 }
@@ -135,10 +142,11 @@ impl World {
     pub fn new(options: Options) -> Self {
         let seed = options.seed;
         let turn = take_turn();
+        machine::set_elapsed(Some(Duration::ZERO));
         let sim = turmoil::Builder::new()
             .simulation_duration(Duration::from_secs(3_600))
             .tick_duration(Duration::from_millis(1))
-            .epoch(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
+            .epoch(SystemTime::UNIX_EPOCH + machine::EPOCH)
             .rng_seed(seed)
             .enable_random_order()
             .min_message_latency(Duration::from_millis(1))
@@ -215,6 +223,7 @@ impl World {
 
     /// One millisecond; true when the user has done all it wanted.
     pub fn step(&mut self) -> bool {
+        machine::set_elapsed(Some(self.sim.elapsed()));
         let done = match self.sim.step() {
             Ok(done) => done,
             Err(error) => self.fail(&error.to_string()),

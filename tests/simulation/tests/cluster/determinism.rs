@@ -32,3 +32,16 @@ fn two_seeds_are_two_histories() {
     log();
     assert_ne!(trace(101), trace(102));
 }
+
+#[test]
+fn the_machines_clock_reaches_no_host() {
+    let mut world = World::new(options(1));
+    let (began, wall) = (std::time::Instant::now(), std::time::SystemTime::now());
+    world.pass(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_millis(5));
+    world.step();
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+    assert_eq!(wall.elapsed().ok(), Some(Duration::from_secs(3)));
+    drop(world);
+    assert!(std::time::SystemTime::now() > wall, "outside of worlds it is as late as on the machine");
+}
