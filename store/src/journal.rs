@@ -88,7 +88,6 @@ impl Journal {
             then: vec![Op::Put(key.clone(), entry.clone(), None)],
             otherwise: vec![key.clone(), fenced.candidate().clone()],
         };
-        let mut said = None;
         loop {
             let trouble = match self.store.txn(txn.clone()).await {
                 Ok(Outcome::Committed(revision)) => return Ok(revision),
@@ -105,10 +104,7 @@ impl Journal {
             if full {
                 tracing::debug!(seq = seq.0, %trouble, "append: asking again");
             } else {
-                if said.as_ref() != Some(&trouble) {
-                    tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
-                    said = Some(trouble);
-                }
+                tracing::warn!(seq = seq.0, %trouble, "append: outcome unknown, asking again");
             }
             // The same bytes again are refused if they are there already, and then found to be ours. The pause only spares the store.
             tokio::time::sleep(Duration::from_millis(if full { 1_000 } else { 100 })).await;
