@@ -1,12 +1,14 @@
 # The only command surface. `make run` and `make test` work on a fresh Debian machine with Rust.
 
 CARGO ?= cargo
+# The example's jobs are Python; whatever python3 there is will do.
+PYTHON := $(if $(shell command -v python3),,python3)
 APT_PACKAGES := protobuf-compiler libprotobuf-dev
-TEST_PACKAGES := etcd-server etcd-client python3 openssl procps
+TEST_PACKAGES := etcd-server etcd-client openssl procps $(PYTHON)
 
-.PHONY: run test lint fmt bench sim build deps test-deps
+.PHONY: run test lint fmt bench sim build deps run-deps test-deps
 
-run: deps ## Builds, runs the insurance pipeline, and shows that its tables are what its data says.
+run: deps run-deps ## Builds, runs the insurance pipeline, and shows that its tables are what its data says.
 	$(CARGO) build --release --locked -p penstock
 	./target/release/penstock run examples/insurance/pipeline.yaml
 	python3 examples/insurance/verify.py
@@ -15,7 +17,7 @@ build: deps
 	$(CARGO) build --release --locked -p penstock
 
 test: deps test-deps ## Every test, with real servers. Nothing is skipped.
-	$(CARGO) build --locked -p penstock
+	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace
 	$(MAKE) sim
 
@@ -38,6 +40,9 @@ bench: deps test-deps ## Fan-out and chain through the whole path, beside a raw 
 # What a fresh machine lacks is installed, and said.
 deps:
 	@./deploy/install-packages.sh $(APT_PACKAGES)
+
+run-deps:
+	@./deploy/install-packages.sh $(PYTHON)
 
 test-deps:
 	@./deploy/install-packages.sh $(TEST_PACKAGES)
