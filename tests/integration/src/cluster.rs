@@ -1,6 +1,8 @@
 //! etcd, coordinators and workers, each a process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use penstock_client::{Client, Dialer, Run, v1};
@@ -42,6 +44,7 @@ pub struct Cluster {
     pub etcd: Etcd,
     options: Options,
     ports: Vec<(u16, u16)>,
+    path: Option<OsString>,
     dir: TempDir,
 }
 
@@ -57,7 +60,7 @@ impl Cluster {
         let flags: Vec<_> = options.etcd.iter().map(String::as_str).collect();
         let etcd = Etcd::start(dir.path(), &flags).await;
         let ports = (0..options.coordinators).map(|_| (free_port(), free_port())).collect();
-        let mut cluster = Self { workers: Vec::new(), servers: Vec::new(), etcd, options, ports, dir };
+        let mut cluster = Self { workers: Vec::new(), servers: Vec::new(), etcd, options, ports, path: path_with_python(), dir };
         cluster.start_processes();
         cluster.ready().await;
         figure("cluster ready", format!("{:.2} s", since.elapsed().as_secs_f64()));
@@ -199,6 +202,9 @@ impl Cluster {
     fn spawn_worker(&self, n: usize) -> Process {
         let name = format!("w{n}");
         let mut command = binary::command();
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
         command
             .args(["worker", "--coordinators", &self.endpoints(), "--name", &name, "--slots", &self.options.slots.to_string()])
             .args(["--labels", &format!("number={n}")])
@@ -210,4 +216,14 @@ impl Cluster {
             .arg(self.dir().join("scratch"));
         Process::spawn(self.dir(), &name, &mut command)
     }
+}
+
+/// The search path with Python's own folder first: where `python3` is a version manager's script, that script takes longer than most
+/// tasks of the example.
+fn path_with_python() -> Option<OsString> {
+    let ask = ["-c", "import os, sys; print(os.path.dirname(sys.executable))"];
+    let output = Command::new("python3").args(ask).output().ok().filter(|output| output.status.success())?;
+    let folder = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path))).ok()
 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use penstock_client::{Run, Submit, v1};
+use penstock_client::{Client, Dialer, Run, Submit, v1};
 use penstock_common::State;
 use penstock_integration::{
     Cluster, Following, Insurance, Journal, LATE, Options, SOON, Witness, eventually, figure, is_release, procfs, turn,
@@ -190,10 +190,21 @@ async fn a_leader_that_was_stopped_for_fifteen_seconds_steps_down_and_nothing_do
     let following = submit(&cluster, &insurance, &names, 7.0).await;
     following[0].until("an extract runs", LATE, |seen| seen.iter().find(|s| s.is("extract_claims", State::Running)).map(drop)).await;
 
+    // A chain of tasks that do nothing: whenever the leader is stopped, it is writing.
+    let client = cluster.client();
+    client.register("chain", &chain("chain", 3_000)).await.expect("is registered");
+    client.submit(Submit { run_id: Some("paused-chain".to_owned()), ..Submit::of("chain") }).await.expect("is taken");
+    let writing = Following::of(&client, "paused-chain");
+    writing.until("the chain is under way", SOON, |seen| (seen.len() > 100).then_some(())).await;
+
     let leader = cluster.leader().await;
     let before = cluster.says(leader).await.expect("answers").epoch.expect("has one");
     let stopped = Instant::now();
     cluster.server(leader).stop();
+    // Asked of the stopped leader alone, which is to answer only when it is awake again, and then not by itself.
+    let asked = Client::with(Dialer::tcp(), [cluster.address(leader)], SOON, "").expect("is an address");
+    let late = Submit { run_id: Some("paused-late".to_owned()), ..Submit::of("chain") };
+    let late = tokio::spawn(async move { asked.submit(late).await });
     let next = cluster.leader().await;
     figure("from the leader's SIGSTOP to another that leads", ms(stopped.elapsed()));
     assert_ne!(next, leader);
@@ -208,12 +219,23 @@ async fn a_leader_that_was_stopped_for_fifteen_seconds_steps_down_and_nothing_do
     figure("from SIGCONT to a follower of the new term", ms(going.elapsed()));
     assert_ne!(says.leader_name, format!("c{leader}"));
     let log = cluster.server(leader).log();
-    assert!(log.contains("the term is over"), "the former leader says that its term is over");
+    let over = log.lines().find(|l| l.contains("the term is over")).expect("the former leader says that its term is over");
+    figure("the former leader", &over[over.find("the term").unwrap_or(0)..]);
     assert!(!log.contains("panicked"));
 
     let runs = all_is_well(&cluster, &witness, &insurance, &names).await;
+    assert!(late.await.expect("goes on").expect("is taken by the leader there is").created);
+    let mut runs = runs;
+    for name in ["paused-chain", "paused-late"] {
+        let run = cluster.wait(name, LATE).await;
+        assert_eq!(State::from(run.run.state()), State::Success);
+        runs.push(run);
+    }
     every_task_has_one_attempt(&runs);
-    assert_eq!(Journal::read(&cluster.etcd).await.terms(), 2);
+    // No entry of the former term stands after the new term's (L1): whatever it still had to write got nowhere.
+    let journal = Journal::read(&cluster.etcd).await;
+    assert_eq!(journal.terms(), 2);
+    witness.check(&journal, &runs);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,6 +108,8 @@ fn a_worker_cut_off_past_its_session_comes_back_to_refusals_and_nothing_doubles(
         world.run(|_| {});
         let model = world.judge();
         assert!(model.lost > 0, "seed {seed}: nothing was lost");
+        let lost: Vec<_> = model.runs.values().flat_map(|run| &run.tasks).filter(|task| task.lost > 0).collect();
+        assert!(lost.iter().all(|task| task.fences.len() == task.lost as usize + 1), "seed {seed}: each was tried once more: {lost:?}");
         assert_eq!(model.terms.len(), 1, "seed {seed}: {:?}", model.terms);
         assert!(model.runs.values().all(|run| run.state == State::Success), "seed {seed}");
     }
