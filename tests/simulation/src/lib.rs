@@ -10,6 +10,9 @@
 //! One seed is one history: latencies, wake order, ids and faults all follow from it, so a failure is repeated by its seed.
 //! Time is virtual. Workers run tasks that do nothing: child processes are outside the simulation.
 //!
+//! `PENSTOCK_SIM_SEEDS=200 make sim` runs more of them, `PENSTOCK_SIM_SEED=14` one, `RUST_LOG=penstock=info,world=info` tells what
+//! the hosts do and when, and `PENSTOCK_SIM_DUMP=file` writes the journal of a history that fails.
+//!
 //! Reading order: [`world`] (hosts, kill, cut), [`etcd`] (the store and its faults), [`user`] (the workload and what it saw),
 //! [`nemesis`] (random faults), [`oracle`] (what must hold).
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use penstock_common::{NodeName, QueueName, SessionId, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, NodeError, ReplayError, Retention};
+use penstock_proto::v1::State;
 use penstock_proto::v1::event::Kind;
 use penstock_store::{EtcdOptions, Keys, Op};
 use penstock_worker::attempt::Host;
@@ -254,7 +255,8 @@ impl World {
         loop {
             meanwhile(self);
             if self.step() {
-                return;
+                // What leaves state after its end has left it by then.
+                return self.pass(Duration::from_secs(3));
             }
         }
     }
@@ -436,6 +438,10 @@ impl World {
             self.fail(&format!("{} violations, the first: {first}", model.wrong.len()));
         }
         let open = open_runs(&model);
+        let kept = model.runs.values().find(|run| run.state == State::Success && !run.archived);
+        if let Some(run) = kept {
+            self.fail(&format!("run {} succeeded and was not archived", run.id));
+        }
         if !open.is_empty() {
             self.fail(&format!("these have not ended: {open:?}"));
         }
