@@ -72,37 +72,43 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
 pub(crate) async fn archivist(fenced: Fenced, keys: Keys, mut runs: mpsc::Receiver<RunCut>, done: mpsc::Sender<RunNo>) {
     let mut batch = Vec::new();
     while runs.recv_many(&mut batch, 64).await > 0 {
-        loop {
-            // Each run in a step of its own, so that one that cannot be written keeps none of the others.
-            let ops: Vec<Op> = batch.iter().flat_map(|cut| ops_of(&keys, cut)).collect();
-            match fenced.write_all(ops.clone()).await {
-                Ok(()) => break,
-                Err(FencedError::Deposed) => return,
-                Err(FencedError::Store(StoreError::Invalid(why))) if batch.len() == 1 => {
-                    tracing::error!(%why, run = %batch[0].record.id, "this run's history can never be written: it stays live");
-                    batch.clear();
-                    break;
-                }
-                Err(FencedError::Store(StoreError::Invalid(_))) => {
-                    for cut in std::mem::take(&mut batch) {
-                        match fenced.write_all(ops_of(&keys, &cut)).await {
-                            Ok(()) => batch.push(cut),
-                            Err(error) => {
-                                tracing::error!(%error, run = %cut.record.id, "this run's history cannot be written: it stays live")
-                            }
-                        }
-                    }
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, runs = batch.len(), "history could not be written; trying again");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-                }
+        let Ok(written) = write(&fenced, &keys, &batch).await else { return };
+        batch.clear();
+        for run in written {
+            if done.send(run).await.is_err() {
+                return;
             }
         }
-        for cut in batch.drain(..) {
-            if done.send(cut.record.no).await.is_err() {
-                return;
+    }
+}
+
+/// The term is over.
+struct Over;
+
+/// Writes runs, together; tells which are durable. A store in trouble is asked again. Where they cannot be written together each is
+/// written by itself, so that one that never can be keeps none of the others.
+async fn write(fenced: &Fenced, keys: &Keys, runs: &[RunCut]) -> Result<Vec<RunNo>, Over> {
+    let ops: Vec<Op> = runs.iter().flat_map(|cut| ops_of(keys, cut)).collect();
+    loop {
+        match fenced.write_all(ops.clone()).await {
+            Ok(()) => return Ok(runs.iter().map(|cut| cut.record.no).collect()),
+            Err(FencedError::Deposed) => return Err(Over),
+            Err(FencedError::Store(StoreError::Invalid(why))) => match runs {
+                [run] => {
+                    tracing::error!(%why, run = %run.record.id, "this run's history can never be written: it stays live");
+                    return Ok(Vec::new());
+                }
+                many => {
+                    let mut written = Vec::new();
+                    for run in many {
+                        written.extend(Box::pin(write(fenced, keys, std::slice::from_ref(run))).await?);
+                    }
+                    return Ok(written);
+                }
+            },
+            Err(error) => {
+                tracing::warn!(%error, runs = runs.len(), "history could not be written; trying again");
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
         }
     }
@@ -187,6 +193,9 @@ impl History {
     /// Archived runs, newest first.
     pub(crate) async fn list(&self, filter: &RunFilter, limit: usize) -> Result<Vec<RunRecord>, StoreError> {
         let mut found = Vec::new();
+        if !filter.states.is_empty() && !filter.states.iter().any(|state| state.is_terminal()) {
+            return Ok(found); // only ended runs are archived
+        }
         let mut range = Range::prefix(&self.keys.heads()).reverse().limit(256);
         if let Some(before) = filter.before {
             range.to = self.keys.head(before);

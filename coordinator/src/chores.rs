@@ -64,6 +64,10 @@ pub(crate) async fn watch_candidates(fenced: Fenced, keys: Keys, deposed: mpsc::
     }
 }
 
+/// How often the room in the store is looked at, and how many looks later old history is deleted.
+const HOUSE_TURN: Duration = Duration::from_secs(5);
+const TURNS_PER_TRIM: u32 = 12;
+
 /// Deletes old history, and says in time when the store has little room.
 pub(crate) async fn keep_house(
     fenced: Fenced,
@@ -89,16 +93,17 @@ pub(crate) async fn keep_house(
                 changed
             });
         }
-        if turns.is_multiple_of(12)
-            && let Err(error) = archive::trim(&fenced, &keys, keep, clock.wall().0).await
-        {
-            tracing::warn!(%error, "old history could not be deleted");
-        }
-        if let Err(error) = archive::sweep_ids(&fenced, &keys, &mut ids_from, clock.wall().0).await {
-            tracing::warn!(%error, "old run ids could not be deleted");
+        if turns.is_multiple_of(TURNS_PER_TRIM) {
+            let now_ms = clock.wall().0;
+            if let Err(error) = archive::trim(&fenced, &keys, keep, now_ms).await {
+                tracing::warn!(%error, "old history could not be deleted");
+            }
+            if let Err(error) = archive::sweep_ids(&fenced, &keys, &mut ids_from, now_ms).await {
+                tracing::warn!(%error, "old run ids could not be deleted");
+            }
         }
         turns = turns.wrapping_add(1);
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(HOUSE_TURN).await;
     }
 }
 

@@ -68,7 +68,6 @@ struct Driver<'a> {
     to_archive: VecDeque<RunCut>,
     checkpoints: mpsc::Sender<Due>,
     checkpointing: bool,
-    cut_since: u64,
     since_checkpoint: (u64, usize, Instant),
     last_turn: Instant,
     /// Definitions being stored before they are decided on.
@@ -102,7 +101,6 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     let epoch = Epoch { incarnation: term.replica.incarnation, revision: term.candidacy.created() };
     let time = TermClock::start(&*term.clock, term.replica.now);
     let header = Header { cluster: term.replica.cluster.clone(), epoch };
-    let cut_since = term.replica.cut_since;
     let mut driver = Driver {
         fenced,
         header,
@@ -113,7 +111,6 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         to_archive: VecDeque::new(),
         checkpoints,
         checkpointing: false,
-        cut_since,
         since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
         last_turn: Instant::now(),
         storing: None,
@@ -166,13 +163,7 @@ impl Driver<'_> {
             if *stop.borrow() && self.in_flight.is_none() && self.batch.events.is_empty() && self.waiting.is_empty() {
                 return Ended::Stepped;
             }
-            let open = self.has_room()
-                && self.waiting.is_empty()
-                && !*stop.borrow()
-                && self.term.queues.trouble.borrow().as_ref().is_none_or(|trouble| !trouble.full);
-            if open {
-                self.take_commands();
-            }
+            let open = self.is_open(*stop.borrow());
             let tick = self.term.replica.scheduler.next_deadline().map(|at| self.time.instant(at));
             let queues = &mut *self.term.queues;
             tokio::select! {
@@ -219,7 +210,6 @@ impl Driver<'_> {
                 Some(done) = written.recv() => {
                     self.checkpointing = false;
                     if let Some((number, seq)) = done {
-                        self.cut_since = number;
                         self.term.replica.cut_since = number;
                         self.term.replica.checkpoint = seq;
                         self.term.queues.checkpoint.send_replace(seq);
@@ -232,6 +222,10 @@ impl Driver<'_> {
                 _ = stop.changed() => {}
             }
             self.decide_waiting();
+            if self.is_open(*stop.borrow()) {
+                self.take_commands();
+                self.decide_waiting();
+            }
             self.feed_archivist();
             self.send_or_settle();
         }
@@ -312,6 +306,12 @@ impl Driver<'_> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Whether more is taken from the queues.
+    fn is_open(&self, stopping: bool) -> bool {
+        let full = self.term.queues.trouble.borrow().as_ref().is_some_and(|trouble| trouble.full);
+        !stopping && !full && self.waiting.is_empty() && self.has_room()
     }
 
     fn has_room(&self) -> bool {
@@ -405,7 +405,7 @@ impl Driver<'_> {
         if due && !self.checkpointing {
             self.checkpointing = true;
             self.since_checkpoint = (0, 0, Instant::now());
-            held.cut = Some(self.term.replica.scheduler.cut(self.cut_since));
+            held.cut = Some(self.term.replica.scheduler.cut(self.term.replica.cut_since));
         }
         let (journal, fenced, bytes) = (self.term.replica.journal.clone(), self.fenced.clone(), entry.clone());
         let give_up = Duration::from_secs(COORDINATOR_SESSION_S as u64) / 2;

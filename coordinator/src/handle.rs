@@ -187,9 +187,8 @@ impl Handle {
     /// Decides what must not be refused for want of room in a queue: it waits for its place.
     pub(crate) async fn insist(&self, input: Input) -> Result<(Answer, Seq), Refusal> {
         self.leading()?;
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command { input, blob: None, reply }).await.map_err(|_| Refusal::Interrupted)?;
-        answer.await.map_err(|_| Refusal::Interrupted)?
+        let place = self.commands.reserve().await.map_err(|_| Refusal::Interrupted)?;
+        answered(place, input, None).await
     }
 
     async fn send(
@@ -199,12 +198,11 @@ impl Handle {
         blob: Option<(penstock_common::Digest, bytes::Bytes)>,
     ) -> Result<(Answer, Seq), Refusal> {
         self.leading()?;
-        let (reply, answer) = oneshot::channel();
-        queue.try_send(Command { input, blob, reply }).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => Refusal::Overloaded(RETRY_AFTER_MS),
-            mpsc::error::TrySendError::Closed(_) => Refusal::Interrupted,
+        let place = queue.try_reserve().map_err(|e| match e {
+            mpsc::error::TrySendError::Full(()) => Refusal::Overloaded(RETRY_AFTER_MS),
+            mpsc::error::TrySendError::Closed(()) => Refusal::Interrupted,
         })?;
-        answer.await.map_err(|_| Refusal::Interrupted)?
+        answered(place, input, blob).await
     }
 
     /// A place for reports in their queue; waits while it is full, which holds the worker back.
@@ -233,4 +231,15 @@ impl Handle {
         self.subscriptions.send(subscribe).await.map_err(|_| Refusal::Interrupted)?;
         answer.await.map_err(|_| Refusal::Interrupted)
     }
+}
+
+/// Puts a command in its place and waits for the answer.
+async fn answered(
+    place: mpsc::Permit<'_, Command>,
+    input: Input,
+    blob: Option<(penstock_common::Digest, bytes::Bytes)>,
+) -> Result<(Answer, Seq), Refusal> {
+    let (reply, answer) = oneshot::channel();
+    place.send(Command { input, blob, reply });
+    answer.await.map_err(|_| Refusal::Interrupted)?
 }

@@ -108,7 +108,6 @@ where
         sessions,
         policy: config.checkpoints,
         retention: config.retention,
-        stood: std::sync::atomic::AtomicBool::new(false),
     };
     let control = api::control::Control {
         handle: handle.clone(),

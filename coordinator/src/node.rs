@@ -36,8 +36,6 @@ pub(crate) struct Node {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) policy: Policy,
     pub(crate) retention: Retention,
-    /// Whether this process has stood as a candidate before.
-    pub(crate) stood: std::sync::atomic::AtomicBool,
 }
 
 /// Why a node cannot go on.
@@ -68,6 +66,7 @@ impl Node {
         self.create_cluster().await?;
         let mut replica = Replica::load(self.store.clone(), self.keys.clone()).await?;
         queues.checkpoint.send_replace(replica.checkpoint);
+        self.remove_former_life().await?;
         let mut trouble = 0u32;
         while !*stop.borrow() {
             match self.stand_and_serve(&mut replica, &mut queues, &mut stop).await {
@@ -143,6 +142,16 @@ impl Node {
         Ok(())
     }
 
+    /// Keys that carry our own address belong to a former life of this process.
+    async fn remove_former_life(&self) -> Result<(), Error> {
+        for old in election::candidates(&*self.store, &self.keys).await? {
+            if read_candidate(&old).is_some_and(|c| c.address == self.address && c.process != self.process) {
+                election::remove(&*self.store, &old).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn stand_and_serve(&self, replica: &mut Replica, queues: &mut Queues, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         let value = v1::Candidate {
             node: self.name.to_string(),
@@ -150,13 +159,6 @@ impl Node {
             process: self.process.clone(),
             reads_up_to_format: FORMAT,
         };
-        // Keys that carry our own address belong to a former life of this process.
-        let first_time = !self.stood.swap(true, std::sync::atomic::Ordering::Relaxed);
-        for old in election::candidates(&*self.store, &self.keys).await? {
-            if first_time && read_candidate(&old).is_some_and(|c| c.address == self.address && c.process != self.process) {
-                election::remove(&*self.store, &old).await?;
-            }
-        }
         let candidacy = Candidacy::stand(self.store.clone(), self.keys.clone(), &self.name, value.encode_to_vec().into()).await?;
         let outcome = self.serve(replica, queues, &candidacy, stop).await;
         let successor =

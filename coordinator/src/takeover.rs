@@ -3,6 +3,7 @@
 //! nothing: then the session decides.
 
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,21 +103,22 @@ async fn watch(dialer: Dialer, leader: Candidate, store: Arc<dyn Store>) {
     }
 }
 
-/// Whether a stream ended because the peer's kernel closed the connection.
-pub(crate) fn closed_by_kernel(status: &tonic::Status) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+/// What the operating system said, of all that stands behind a status.
+fn io_kinds(status: &tonic::Status) -> Vec<ErrorKind> {
+    let mut kinds = Vec::new();
     let mut source = status.source();
     while let Some(error) = source {
-        let kind = error
-            .downcast_ref::<std::io::Error>()
-            .map(std::io::Error::kind)
-            .or_else(|| error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io).map(std::io::Error::kind));
-        if matches!(kind, Some(BrokenPipe | ConnectionReset | ConnectionAborted | UnexpectedEof)) {
-            return true;
-        }
+        let io = error.downcast_ref::<std::io::Error>().or_else(|| error.downcast_ref::<h2::Error>().and_then(h2::Error::get_io));
+        kinds.extend(io.map(std::io::Error::kind));
         source = error.source();
     }
-    false
+    kinds
+}
+
+/// Whether a stream ended because the peer's kernel closed the connection.
+pub(crate) fn closed_by_kernel(status: &tonic::Status) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    io_kinds(status).iter().any(|kind| matches!(kind, BrokenPipe | ConnectionReset | ConnectionAborted | UnexpectedEof))
 }
 
 /// Whether a new connection is refused: nobody listens there.
@@ -125,12 +127,5 @@ async fn refused(dialer: &Dialer, address: &str) -> bool {
     let mut client = HealthClient::new(channel);
     let check = client.check(HealthCheckRequest { service: String::new() });
     let Ok(Err(status)) = tokio::time::timeout(Duration::from_secs(1), check).await else { return false };
-    let mut source = status.source();
-    while let Some(error) = source {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+    io_kinds(&status).contains(&ErrorKind::ConnectionRefused)
 }

@@ -31,8 +31,8 @@ pub struct PlannedTask {
     pub downstream: Vec<u32>,
     /// Tasks it waits for, ascending.
     pub upstream: Vec<u32>,
-    /// Those whose outputs its templates name; a document's check sees to it that they are above it.
-    pub reads: Vec<u32>,
+    /// Those whose outputs its templates name; a document's check sees to it that they are above it. `None`: any above.
+    pub reads: Option<BTreeSet<u32>>,
 }
 
 /// Why a pipeline is no DAG.
@@ -76,7 +76,7 @@ impl Plan {
             list.dedup();
             list
         };
-        let mut tasks: Vec<PlannedTask> = pipeline
+        let tasks: Vec<PlannedTask> = pipeline
             .tasks
             .iter()
             .enumerate()
@@ -85,13 +85,9 @@ impl Plan {
                 spec: Arc::new(task.clone()),
                 downstream: sorted(i, petgraph::Outgoing),
                 upstream: sorted(i, petgraph::Incoming),
-                reads: Vec::new(),
+                reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
             })
             .collect();
-        for task in &mut tasks {
-            let named: BTreeSet<u32> = task.spec.outputs_named().into_iter().filter_map(|id| index.get(&id).copied()).collect();
-            task.reads = if task.spec.outputs_unnamed() { task.upstream.clone() } else { named.into_iter().collect() };
-        }
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
         Ok(Self { digest: pipeline.digest(), pipeline, tasks, roots })
     }
@@ -137,6 +133,21 @@ impl Plan {
     /// Tasks that wait for nothing.
     pub fn roots(&self) -> &[u32] {
         &self.roots
+    }
+    /// Tasks whose outputs a task's templates may read. Where they do not name them this walks all above, which is left to the lease:
+    /// done for every task at once it would cost the square of a long chain.
+    pub fn reads(&self, index: u32) -> BTreeSet<u32> {
+        let planned = self.task(index);
+        planned.reads.clone().unwrap_or_else(|| {
+            let mut above = BTreeSet::new();
+            let mut stack = planned.upstream.clone();
+            while let Some(task) = stack.pop() {
+                if above.insert(task) {
+                    stack.extend(&self.task(task).upstream);
+                }
+            }
+            above
+        })
     }
     /// A task's index by its name.
     pub fn find(&self, id: &TaskId) -> Option<u32> {
@@ -203,6 +214,21 @@ mod tests {
         assert_eq!(plan.task(0).downstream, [1, 2]);
         assert_eq!(plan.task(2).upstream, [0, 1]);
         assert_eq!(plan.find(&TaskId::parse("z").unwrap()), Some(2));
+    }
+
+    #[test]
+    fn a_task_reads_what_its_templates_name_near_or_far_and_any_above_where_they_do_not() {
+        let mut p = pipeline(&[("far", &[]), ("mid", &["far"]), ("near", &["mid"]), ("z", &["near"]), ("aside", &[])]);
+        let mut reads = |template: &str| {
+            let action = penstock_common::pipeline::Action::Run(vec![template.to_owned()]);
+            p.tasks.get_mut("z").unwrap().action = action;
+            let plan = Plan::compile(p.clone()).unwrap();
+            let z = plan.find(&TaskId::parse("z").unwrap()).unwrap();
+            plan.reads(z).into_iter().map(|i| plan.task(i).id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(reads("plain"), [""; 0]);
+        assert_eq!(reads("{{ outputs.far.x }} {{ outputs['near'].y }}"), ["far", "near"]);
+        assert_eq!(reads("{{ outputs.far.x }} {{ outputs[params.which].y }}"), ["far", "mid", "near"]);
     }
 
     #[test]

@@ -223,20 +223,15 @@ impl Task {
         };
         argv.iter().chain(self.env.values()).chain(std::iter::once(&self.workdir)).map(String::as_str)
     }
-    /// Tasks whose outputs its templates name, as `outputs.TASK`.
-    pub fn outputs_named(&self) -> Vec<TaskId> {
-        let after = |text: &'_ str| -> Vec<TaskId> {
-            let names = text.split("outputs.").skip(1).map(|rest| {
-                let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
-                &rest[..end]
-            });
-            names.filter_map(|name| TaskId::parse(name).ok()).collect()
+    /// Tasks whose outputs its templates name, as `outputs.TASK` or `outputs["TASK"]`. `None`: one reads them otherwise, and may mean
+    /// any task above.
+    pub fn outputs_named(&self) -> Option<Vec<TaskId>> {
+        let name = |rest: &str| {
+            let rest = [".", "[\"", "['"].iter().find_map(|open| rest.strip_prefix(open))?;
+            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
+            TaskId::parse(&rest[..end]).ok()
         };
-        self.templates().flat_map(after).collect()
-    }
-    /// Whether a template reads outputs otherwise than by name: then it may mean any upstream.
-    pub fn outputs_unnamed(&self) -> bool {
-        self.templates().any(|text| text.split("outputs").skip(1).any(|rest| !rest.starts_with('.')))
+        self.templates().flat_map(|text| text.split("outputs").skip(1)).map(name).collect()
     }
     /// The queue of tasks that name none.
     pub const DEFAULT_QUEUE: &'static str = "default";

@@ -71,10 +71,9 @@ impl Workers {
                 return Ok(());
             }
         };
-        let seen = hello.epoch.unwrap_or_default();
-        if Epoch::from(seen) > epoch {
+        let seen = Epoch::from(hello.epoch.unwrap_or_default());
+        if seen > epoch {
             // Either this coordinator was deposed and does not know it, or the store was set back: another may know better.
-            let seen = Epoch::from(seen);
             return Err(Status::unavailable(format!(
                 "this worker has seen term {seen}, and this coordinator leads {epoch}, which is older"
             )));
@@ -96,22 +95,32 @@ impl Workers {
             let gone = Input::Gone { session: lost.session, died: lost.died, detail: lost.detail };
             self.handle.insist(gone).await?;
         }
-        if let Err(refusal) = self.handle.insist(Input::Hello(Box::new(hello))).await {
-            // What the session may hold is lost when it stays silent.
-            self.handle.sessions.closed(&session, stream, false);
-            return Err(refusal.into());
-        }
+        let ended = self.attached(hello, epoch, incoming, sender, role, &over).await;
+        // However it ended: what the session may hold is lost when it does not come back.
+        self.handle.sessions.closed(&session, stream, matches!(ended, Ok(true)));
+        tracing::info!(%worker, %session, ?ended, "worker stream ended");
+        ended.map(drop)
+    }
+
+    /// Has the Hello decided, promises, and reads the stream; tells whether the peer's kernel closed it.
+    async fn attached(
+        &self,
+        hello: Hello,
+        epoch: Epoch,
+        incoming: Streaming<v1::FromWorker>,
+        sender: &mpsc::Sender<Result<v1::ToWorker, Status>>,
+        role: watch::Receiver<Role>,
+        over: &Notify,
+    ) -> Result<bool, Status> {
+        let (session, worker) = (hello.session.clone(), hello.worker.clone());
+        self.handle.insist(Input::Hello(Box::new(hello))).await?;
         if !self.handle.sessions.may_promise() {
             return Err(Status::unavailable("this coordinator's own session in the store is not sure"));
         }
         let welcome = to_worker::Kind::Welcome(v1::Welcome { session_ms: WORKER_SESSION_MS });
         drop(sender.send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(welcome) })).await);
         tracing::info!(%worker, %session, "worker attached");
-        let by_kernel = self.listen(&session, epoch, incoming, sender, role, &over).await;
-        let by_kernel = by_kernel.inspect_err(|_| self.handle.sessions.closed(&session, stream, false))?;
-        self.handle.sessions.closed(&session, stream, by_kernel);
-        tracing::info!(%worker, %session, by_kernel, "worker stream ended");
-        Ok(())
+        self.listen(&session, epoch, incoming, sender, role, over).await
     }
 
     /// The epoch, once this node leads; else where the leader is.

@@ -128,10 +128,11 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
 /// The message that a lease's worker gets.
 pub(crate) fn lease_of(run: &Run, index: u32, number: u32, fence: Fence) -> Lease {
     let planned = run.plan.task(index);
-    let outputs = planned
-        .reads
-        .iter()
-        .filter_map(|&above| {
+    let outputs = run
+        .plan
+        .reads(index)
+        .into_iter()
+        .filter_map(|above| {
             let outputs: &Outputs = run.task(above).outputs.as_deref()?;
             Some((run.plan.task(above).id.clone(), outputs.clone()))
         })
