@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use crate::record::{Ended, Trigger};
+use crate::metrics::Outputs;
+use crate::record::{Audit, Ended, Parent, Trigger};
 use crate::{
-    Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
+    Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
     WorkerName,
 };
 
@@ -19,28 +20,44 @@ pub enum Event {
     TermStarted { epoch: Epoch, node: NodeName, at: Timestamp },
     /// A pipeline got a new version, whose definition is the blob `digest`; these old versions, bound by no run, are dropped.
     PipelineRegistered { pipeline: PipelineName, version: u32, digest: Digest, dropped: Vec<u32>, at: Timestamp },
+    /// A pipeline takes no new run until it is registered again.
+    PipelineUnregistered { pipeline: PipelineName, audit: Audit },
+    /// Nothing of a pipeline is started, or is again.
+    PipelinePaused { pipeline: PipelineName, paused: bool, audit: Audit },
+    /// A pool has so many slots; `None`: it is no more.
+    PoolSet { pool: PoolName, slots: Option<u32>, audit: Audit },
     /// A run exists and is PENDING.
     RunCreated(Box<RunCreated>),
     /// PENDING to RUNNING.
     RunStarted { run: RunNo, at: Timestamp },
-    /// A worker has the right to one attempt: the task is RUNNING.
+    /// A run leases nothing, or does again.
+    RunPaused { run: RunNo, paused: bool, audit: Audit },
+    /// A mapped task has so many instances, all PENDING, and is RUNNING. What their items are follows from the state.
+    TaskExpanded { run: RunNo, task: u32, count: u32, at: Timestamp },
+    /// A worker has the right to one attempt: the task is RUNNING. An attempt that waits has its number still, and a new fence.
     AttemptLeased { run: RunNo, task: u32, number: u32, fence: Fence, worker: WorkerName, session: SessionId, at: Timestamp },
-    /// An attempt ended, and the task takes its state.
-    AttemptEnded { run: RunNo, task: u32, fence: Fence, ended: Box<Ended> },
+    /// An attempt ended, and the task takes its state; or RUNNING(held).
+    AttemptEnded { run: RunNo, task: u32, fence: Fence, ended: Box<Ended>, held: bool },
+    /// A sensor's attempt gave its lease back and is probed again at `until`: RUNNING(waiting).
+    AttemptWaiting { run: RunNo, task: u32, fence: Fence, until: Timestamp, detail: Arc<str>, at: Timestamp },
     /// FAILED to RETRY in the same step; `lost` says from which budget.
     TaskRetrying { run: RunNo, task: u32, not_before: Timestamp, lost: bool },
-    /// A task that never got a lease, or whose retry never started, failed.
-    TaskFailed { run: RunNo, task: u32, reason: Reason, at: Timestamp },
+    /// A task that needs no worker waits for a person, or for the run it started: RUNNING(waiting).
+    TaskWaiting { run: RunNo, task: u32, child: Option<RunId>, at: Timestamp },
+    /// A task without a lease ended.
+    TaskEnded(Box<TaskEnded>),
     /// The tasks of these half-open index ranges, all PENDING, are SKIPPED.
     TasksSkipped { run: RunNo, ranges: Vec<(u32, u32)>, reason: Reason, at: Timestamp },
-    /// Every task of the run that is not terminal and not RUNNING is CANCELLED.
-    TasksCancelled { run: RunNo, reason: Reason, at: Timestamp },
-    /// The run leases nothing more, and its running attempts are to be stopped.
-    CancelRequested { run: RunNo, reason: Reason, by: Arc<str>, note: Arc<str>, at: Timestamp },
+    /// Every task of the run that is not terminal and holds no lease is CANCELLED, teardowns apart unless `teardowns`.
+    TasksCancelled { run: RunNo, reason: Reason, teardowns: bool, at: Timestamp },
+    /// The run leases nothing more but teardowns, and its running attempts are to be stopped.
+    CancelRequested { run: RunNo, reason: Reason, audit: Audit },
     /// The run is terminal.
     RunEnded { run: RunNo, state: State, reason: Option<Reason>, at: Timestamp },
     /// A new life of these tasks (half-open index ranges, all terminal) and of the run, which is PENDING again: it takes its turn.
-    GenerationOpened { run: RunNo, generation: u32, ranges: Vec<(u32, u32)>, by: Arc<str>, note: Arc<str>, at: Timestamp },
+    GenerationOpened { run: RunNo, generation: u32, ranges: Vec<(u32, u32)>, audit: Audit },
+    /// An archived run is live again, as the blob says, still ended.
+    RunReopened { run: RunNo, digest: Digest, at: Timestamp },
     /// The run's history and id are durable; state drops it.
     RunArchived { run: RunNo, at: Timestamp },
     /// A worker takes no new lease, or does again.
@@ -70,8 +87,33 @@ pub struct RunCreated {
     pub interval: Option<Interval>,
     /// Longest time from start to end.
     pub run_timeout: Option<Millis>,
+    /// The task that started it.
+    pub parent: Option<Parent>,
+    /// The tasks of the plan that were not asked for, as half-open index ranges: SKIPPED(not_selected) from the beginning.
+    pub not_selected: Vec<(u32, u32)>,
     /// Of what was asked for: tells a repeated submit from another run under the same id.
     pub request_digest: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How a task without a lease ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskEnded {
+    /// Its run.
+    pub run: RunNo,
+    /// Its index.
+    pub task: u32,
+    /// A terminal state.
+    pub state: State,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// For the person who must act.
+    pub detail: Arc<str>,
+    /// What it puts out.
+    pub outputs: Outputs,
+    /// Who ended it, if a person did.
+    pub audit: Option<Audit>,
     /// When.
     pub at: Timestamp,
 }
@@ -81,11 +123,16 @@ impl Event {
     pub fn run(&self) -> Option<RunNo> {
         match self {
             Self::RunCreated(c) => Some(c.run),
+            Self::TaskEnded(t) => Some(t.run),
             Self::RunStarted { run, .. }
             | Self::AttemptLeased { run, .. }
             | Self::AttemptEnded { run, .. }
             | Self::TaskRetrying { run, .. }
-            | Self::TaskFailed { run, .. }
+            | Self::RunPaused { run, .. }
+            | Self::TaskExpanded { run, .. }
+            | Self::AttemptWaiting { run, .. }
+            | Self::TaskWaiting { run, .. }
+            | Self::RunReopened { run, .. }
             | Self::TasksSkipped { run, .. }
             | Self::TasksCancelled { run, .. }
             | Self::CancelRequested { run, .. }
@@ -94,6 +141,9 @@ impl Event {
             | Self::RunArchived { run, .. } => Some(*run),
             Self::TermStarted { .. }
             | Self::PipelineRegistered { .. }
+            | Self::PipelineUnregistered { .. }
+            | Self::PipelinePaused { .. }
+            | Self::PoolSet { .. }
             | Self::WorkerDrained { .. }
             | Self::RequestAnswered { .. }
             | Self::AnswersForgotten { .. } => None,

@@ -105,6 +105,10 @@ string_id!(
     QueueName, "queue name", is_dotted_name, "use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -"
 );
 string_id!(
+    /// A pool: a cluster-wide count of slots that tasks take while they run.
+    PoolName, "pool name", is_dotted_name, "use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -"
+);
+string_id!(
     /// One execution of a pipeline: a ULID minted by the client, or a name the user chose.
     RunId, "run id", is_token, "use a letter or digit, then at most 127 of A-Z, a-z, 0-9, _, . and - (no '..')"
 );
@@ -124,6 +128,81 @@ string_id!(
     /// Minted by a client before its first try, so that a repeated call is answered and not done again.
     RequestId, "request id", is_token, "it is a ULID minted by the client"
 );
+
+/// A task of a run: `load`, or an instance of a mapped one: `load[0]`, `load[dwh]`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskKey {
+    /// The task of the plan.
+    pub task: TaskId,
+    /// Which instance, if it is one.
+    pub index: Option<Index>,
+}
+
+/// Which instance of a mapped task.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Index {
+    /// Its item's place, from 0 on.
+    Number(u32),
+    /// Its item, where every item is a name and there is none twice.
+    Name(TaskId),
+}
+
+impl TaskKey {
+    /// Parses `task`, `task[0]` or `task[name]`.
+    pub fn parse(s: &str) -> Result<Self, InvalidId> {
+        let (task, index) = match s.strip_suffix(']').and_then(|s| s.split_once('[')) {
+            Some((task, index)) => (task, Some(index)),
+            None => (s, None),
+        };
+        let index = match index {
+            None => None,
+            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                let expected = "an instance's number is at most 4294967295, as in load[0]";
+                Some(Index::Number(digits.parse().map_err(|_| invalid("task", s, expected))?))
+            }
+            Some(name) => Some(Index::Name(TaskId::parse(name)?)),
+        };
+        Ok(Self { task: TaskId::parse(task)?, index })
+    }
+}
+
+impl From<TaskId> for TaskKey {
+    fn from(task: TaskId) -> Self {
+        Self { task, index: None }
+    }
+}
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.index {
+            None => f.pad(self.task.as_str()),
+            Some(index) => f.pad(&format!("{}[{index}]", self.task)),
+        }
+    }
+}
+impl fmt::Debug for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+impl FromStr for TaskKey {
+    type Err = InvalidId;
+    fn from_str(s: &str) -> Result<Self, InvalidId> {
+        Self::parse(s)
+    }
+}
+impl fmt::Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(n) => n.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// A pipeline: `namespace/name`. The default namespace, `default`, need not be written.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

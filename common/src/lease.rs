@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::metrics::Outputs;
 use crate::pipeline::Task;
 use crate::record::TriggerKind;
-use crate::{Fence, Interval, PipelineName, RunId, TaskId};
+use crate::{Fence, Interval, PipelineName, RunId, TaskId, TaskKey, Timestamp};
 
 /// The right to one attempt, with what it needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +15,12 @@ pub struct Lease {
     pub run: RunId,
     /// Its pipeline.
     pub pipeline: PipelineName,
-    /// The task.
-    pub task: TaskId,
+    /// The task, or the instance of it.
+    pub task: TaskKey,
+    /// The instance's number.
+    pub instance: Option<u32>,
+    /// The instance's item, a JSON text.
+    pub item: Option<Arc<str>>,
     /// 1, 2, 3…
     pub number: u32,
     /// The run's generation: with run and task, the idempotency key.
@@ -33,8 +37,23 @@ pub struct Lease {
     pub interval: Option<Interval>,
     /// Outputs of the upstreams that the task's templates name.
     pub outputs: BTreeMap<TaskId, Outputs>,
+    /// The newest earlier interval of the pipeline with a SUCCESS, where its templates name `previous`.
+    pub previous: Option<Previous>,
+    /// The zone of `interval.date` and of times of day.
+    pub zone: Arc<str>,
+    /// When this attempt was first leased: a sensor's timeout counts from here.
+    pub first_leased_at: Timestamp,
     /// W3C trace context for the child.
     pub traceparent: String,
+}
+
+/// What an earlier interval of the same pipeline left.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Previous {
+    /// The interval.
+    pub interval: Interval,
+    /// Outputs of its tasks, of those that a `previous.outputs.…` names.
+    pub outputs: BTreeMap<TaskId, Outputs>,
 }
 
 impl Lease {

@@ -7,6 +7,7 @@ pub mod digest;
 pub mod duration;
 pub mod event;
 pub mod ids;
+pub mod items;
 pub mod lease;
 pub mod limits;
 pub mod metrics;
@@ -19,6 +20,9 @@ pub mod time;
 pub use digest::Digest;
 pub use duration::Millis;
 pub use event::Event;
-pub use ids::{Epoch, Fence, NodeName, PipelineName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, WorkerName};
+pub use ids::{
+    Epoch, Fence, Index, NodeName, PipelineName, PoolName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, TaskKey, WorkerName,
+};
+pub use items::Items;
 pub use state::{Reason, State};
 pub use time::{Interval, Now, Timestamp};

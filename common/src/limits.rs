@@ -31,6 +31,22 @@ pub const MAX_TASKS_PER_PIPELINE: usize = 100_000;
 pub const MAX_EDGES_PER_PIPELINE: usize = 1_000_000;
 /// Nesting in a document: `tasks.x.env.K.secret` is 5 deep.
 pub const MAX_DOCUMENT_DEPTH: usize = 16;
+/// Items of one mapped task.
+pub const MAX_ITEMS: usize = 100_000;
+/// They as JSON lines.
+pub const MAX_ITEMS_BYTES: usize = 16 * 1024 * 1024;
+/// Tasks of one run, instances of mapped ones among them.
+pub const MAX_TASKS_PER_RUN: usize = 1_000_000;
+/// Pools of a cluster.
+pub const MAX_POOLS: usize = 10_000;
+/// Runs that may have started one another, a `pipeline` task each.
+pub const MAX_CHILD_DEPTH: u32 = 16;
+/// Instructions that one expression or template may take in the scheduler.
+pub const EXPRESSION_FUEL: u64 = 100_000;
+/// What people did to a run: the newest are kept.
+pub const MAX_AUDIT_PER_RUN: usize = 100;
+/// Intervals with SUCCESS of which a pipeline that uses `previous` keeps outputs, the newest.
+pub const MAX_PREVIOUS_KEPT: usize = 32;
 /// Parameters of a run, as JSON text.
 pub const MAX_PARAMS_BYTES: usize = 64 * 1024;
 /// Outputs of one task.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::metrics::{Metrics, Outputs};
-use crate::{Fence, Interval, Millis, PipelineName, Reason, RunId, RunNo, SessionId, State, TaskId, Timestamp, WorkerName};
+use crate::items::Items;
+use crate::{
+    Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp, WorkerName,
+};
 
 /// What started a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum TriggerKind {
     /// A person or a program asked for it.
     #[default]
     Manual,
+    /// A `pipeline` task of another run.
+    Pipeline,
 }
 
 impl TriggerKind {
@@ -27,8 +32,28 @@ impl TriggerKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Manual => "manual",
+            Self::Pipeline => "pipeline",
         }
     }
+}
+
+/// What a worker says of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// It ended.
+    Ended {
+        /// How.
+        ended: Ended,
+        /// The items file it wrote, for a mapped task below.
+        items: Option<Arc<Items>>,
+    },
+    /// A sensor found that it is not so yet: it gives its slot back, and is probed again at this time.
+    Waiting {
+        /// When.
+        until: Timestamp,
+        /// What it saw.
+        detail: Arc<str>,
+    },
 }
 
 /// How an attempt ended, as the worker reports it or the leader decides it.
@@ -50,6 +75,8 @@ pub struct Ended {
     pub metrics: Metrics,
     /// The task's outputs.
     pub outputs: Outputs,
+    /// Of the items file it wrote, whose blob is stored.
+    pub items: Option<Digest>,
     /// Its worker's process died: counted against poison.
     pub worker_died: bool,
 }
@@ -83,19 +110,29 @@ pub struct AttemptRecord {
     pub metrics: Metrics,
 }
 
-/// A task of a run.
+/// A task of a run: a node of the plan, or an instance of a mapped one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskRecord {
-    /// Its index in the plan.
+    /// Its index in the run: the plan's nodes come first, instances as they were made.
     pub index: u32,
     /// Its name.
-    pub id: TaskId,
+    pub id: TaskKey,
+    /// The number of the instance, if it is one.
+    pub instance: Option<u32>,
+    /// Its instances, if it is a mapped task that has them.
+    pub mapped: Option<Mapped>,
     /// Where it stands.
     pub state: State,
     /// Why.
     pub reason: Option<Reason>,
-    /// RETRY: not before this.
+    /// For the person who must act, where no attempt says it.
+    pub detail: Arc<str>,
+    /// When it took its present state; 0 if it never had another.
+    pub changed_at: Timestamp,
+    /// RETRY: not before this. A sensor: probed again then.
     pub not_before: Option<Timestamp>,
+    /// The run it started and waits for.
+    pub child: Option<RunId>,
     /// Failures spent of `retries` in this generation.
     pub failures: u32,
     /// Attempts lost in this generation.
@@ -106,6 +143,47 @@ pub struct TaskRecord {
     pub attempts: Vec<AttemptRecord>,
     /// Of the newest SUCCESS.
     pub outputs: Outputs,
+    /// Of the items file of the newest SUCCESS.
+    pub items: Option<Digest>,
+}
+
+/// The instances of a mapped task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mapped {
+    /// How many of the present generation.
+    pub count: u32,
+    /// Where they are: (first index, how many), in the order of their numbers. More than `count` where an earlier generation had more.
+    pub segments: Vec<(u32, u32)>,
+    /// How many are in each state, in the order of [`State::ALL`].
+    pub counts: [u32; 7],
+}
+
+/// What a person did to a run, as claimed: unverified until there are identities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// When.
+    pub at: Timestamp,
+    /// `cancel`, `rerun`, `mark`, …
+    pub verb: Arc<str>,
+    /// What of the run; empty: all of it.
+    pub subject: Arc<str>,
+    /// Who.
+    pub by: Arc<str>,
+    /// Why, in their words.
+    pub note: Arc<str>,
+}
+
+/// The task that started a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Its run.
+    pub run: RunNo,
+    /// The id of that run.
+    pub id: RunId,
+    /// The task's index in it.
+    pub task: u32,
+    /// How many runs are above this one.
+    pub depth: u32,
 }
 
 /// A run without its tasks.
@@ -133,6 +211,12 @@ pub struct RunRecord {
     pub reason: Option<Reason>,
     /// A cancel was asked for, with this reason.
     pub cancel: Option<Reason>,
+    /// A person paused it: it leases nothing.
+    pub paused: bool,
+    /// The task that started it.
+    pub parent: Option<Parent>,
+    /// What people did to it, oldest first; the newest [`crate::limits::MAX_AUDIT_PER_RUN`].
+    pub audit: Vec<Audit>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When it first left PENDING.
@@ -159,7 +243,7 @@ pub struct Change {
     /// When it was decided.
     pub at: Timestamp,
     /// The task; `None` for the run itself.
-    pub task: Option<TaskId>,
+    pub task: Option<TaskKey>,
     /// The state reached.
     pub state: State,
     /// Why.
@@ -191,6 +275,8 @@ pub struct ClusterRecord {
     pub pipelines: Vec<PipelineRecord>,
     /// Drained workers.
     pub drained: Vec<WorkerName>,
+    /// Every pool.
+    pub pools: Vec<PoolRecord>,
     /// Kept answers.
     pub answers: Vec<AnswerRecord>,
     /// Runs archived a short while ago.
@@ -203,7 +289,33 @@ pub struct PipelineRecord {
     /// Its name.
     pub name: PipelineName,
     /// (number, digest of the definition, registered at), oldest first.
-    pub versions: Vec<(u32, crate::Digest, Timestamp)>,
+    pub versions: Vec<(u32, Digest, Timestamp)>,
+    /// A person paused it: nothing of it is started.
+    pub paused: Option<Audit>,
+    /// A person took it off: it takes no new run until it is registered again.
+    pub unregistered: Option<Audit>,
+    /// Intervals with SUCCESS and what they put out, for `previous`: by start, the newest.
+    pub previous: Vec<PreviousRecord>,
+}
+
+/// What an interval left for the next ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousRecord {
+    /// The interval.
+    pub interval: Interval,
+    /// Outputs by task.
+    pub outputs: Vec<(TaskId, Outputs)>,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolRecord {
+    /// Its name.
+    pub name: PoolName,
+    /// How many slots it has; `u32::MAX`: no limit.
+    pub slots: u32,
+    /// Who set it last.
+    pub set: Audit,
 }
 
 /// A kept answer.

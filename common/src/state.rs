@@ -92,6 +92,14 @@ reasons! {
     Template = "template",
     /// FAILED: the task said so by `{"fail": …}`; never retried. SKIPPED: it said so by `{"skip": …}`.
     Task = "task",
+    /// FAILED: records were not as expected.
+    Expectation = "expectation",
+    /// FAILED: its output `branch` names no direct downstream. SKIPPED: a branch above did not pick it.
+    Branch = "branch",
+    /// FAILED: a person said no.
+    Rejected = "rejected",
+    /// FAILED: the run that it started did not succeed.
+    RunFailed = "run_failed",
     /// FAILED: waited for a slot longer than `queue_timeout`; never retried.
     QueueTimeout = "queue_timeout",
     /// FAILED: three workers died while running it.
@@ -104,6 +112,20 @@ reasons! {
     UpstreamFailed = "upstream_failed",
     /// SKIPPED: every upstream ended, and one of them was skipped.
     UpstreamSkipped = "upstream_skipped",
+    /// SKIPPED: its `if` is false.
+    Condition = "condition",
+    /// SKIPPED: its trigger rule does not apply to how its upstreams ended.
+    Rule = "rule",
+    /// SKIPPED: the run was asked for without it. Reads as success.
+    NotSelected = "not_selected",
+    /// SKIPPED: there is no item for it.
+    Empty = "empty",
+    /// RUNNING: a sensor, a person or another run is waited for, without a slot.
+    Waiting = "waiting",
+    /// RUNNING: records were not as expected, and a person must release or reject it.
+    Held = "held",
+    /// Any end: a person said so.
+    Marked = "marked",
     /// CANCELLED: a person asked for it.
     User = "user",
     /// CANCELLED task, FAILED run: longer than `run_timeout`.
@@ -115,7 +137,8 @@ reasons! {
 impl Reason {
     /// Whether another try could end otherwise. What cannot is never retried, whatever the budget.
     pub fn is_retryable(self) -> bool {
-        !matches!(self, Self::Template | Self::Task | Self::QueueTimeout | Self::Poison | Self::User | Self::RunTimeout)
+        use Reason::{Branch, Marked, Poison, QueueTimeout, Rejected, RunTimeout, Task, Template, User};
+        !matches!(self, Template | Task | Branch | Rejected | QueueTimeout | Poison | User | RunTimeout | Marked)
     }
     /// Reads the word users see.
     pub fn parse(word: &str) -> Option<Self> {
@@ -132,7 +155,7 @@ impl fmt::Display for Reason {
 /// What rules read of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// SUCCESS.
+    /// SUCCESS, or SKIPPED(not_selected): a task that was not asked for counts as done.
     Success,
     /// FAILED, SKIPPED(upstream_failed) or CANCELLED.
     Failed,
@@ -148,6 +171,7 @@ impl Outcome {
             State::Success => Some(Self::Success),
             State::Failed | State::Cancelled => Some(Self::Failed),
             State::Skipped if reason == Some(Reason::UpstreamFailed) => Some(Self::Failed),
+            State::Skipped if reason == Some(Reason::NotSelected) => Some(Self::Success),
             State::Skipped => Some(Self::Skipped),
         }
     }

@@ -3,12 +3,16 @@
 //! [`parse`] reads YAML or JSON into a [`Document`] or returns *all* that is wrong with it, each with line,
 //! column and a hint. Cycles are found by the scheduler's plan, which adds its diagnostics to these.
 
+mod action;
 mod diagnostic;
+mod flow;
 mod model;
 mod parse;
 mod schema;
 
+pub use action::{Action, Approve, Body, ChildRun, Container, Http, Pull, Setting, Sql, Statement, Until, Wait, strings};
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
-pub use model::{Action, ExitPolicy, Jitter, Param, ParamType, Pipeline, Retries, Task};
+pub use flow::{Condition, Dependency, Expect, ExpectAction, ForEach, MaxFailed, TriggerRule};
+pub use model::{ExitPolicy, Jitter, Param, ParamType, Pipeline, Retries, Task};
 pub use parse::{Document, parse};
 pub use schema::schema;

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Millis, PipelineName, QueueName, Reason, TaskId, limits};
+use super::action::{Action, Setting};
+use super::flow::{Dependency, Expect, ForEach, MaxFailed, TriggerRule};
+use crate::{Digest, Millis, PipelineName, PoolName, QueueName, Reason, TaskId, limits};
 
 /// A user's pipeline, checked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,9 +31,15 @@ pub struct Pipeline {
     /// Runs of it that may be RUNNING at once; more are queued. `None`: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_runs: Option<u32>,
+    /// Tasks of one run that may be RUNNING at once. `None`: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tasks: Option<u32>,
     /// Longest time from a run's start to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_timeout: Option<Millis>,
+    /// The IANA zone of `interval.date` and of times of day. `None`: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
     /// Its tasks.
     pub tasks: BTreeMap<TaskId, Task>,
 }
@@ -42,9 +50,48 @@ pub struct Task {
     /// What it is for.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Tasks that must have succeeded before it starts, sorted, each once.
+    /// Its upstreams, sorted by task, each once; groups are written out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub depends_on: Vec<TaskId>,
+    pub depends_on: Vec<Dependency>,
+    /// When it may start; `all_success` where edges have conditions of their own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trigger_rule: TriggerRule,
+    /// An expression over params, run, interval, outputs (and item); false is SKIPPED(condition).
+    #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Its output `branch` picks the direct downstreams that go on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub branch: bool,
+    /// It is mapped: one instance for each item.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+    /// Instances of it that may be RUNNING at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
+    /// Instances of it that may fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failed: Option<MaxFailed>,
+    /// For display, and as a dependency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<TaskId>,
+    /// It cleans up: it runs whatever happened, also in a cancelled run, and its failure does not fail the run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub teardown: bool,
+    /// What it cleans up after: it runs only if that succeeded. Also an upstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<TaskId>,
+    /// Downstream reads its failure as success.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow_failure: bool,
+    /// A cluster-wide count that it takes slots of while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolName>,
+    /// How many slots of the pool.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool_slots: u32,
+    /// What is expected of its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
     /// What it does.
     pub action: Action,
     /// How often and when it is tried again.
@@ -70,22 +117,10 @@ pub struct Task {
     pub priority: i32,
     /// Variables for its program; values are templates.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Setting>,
     /// Working directory, relative to the worker's code root; a template.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workdir: String,
-}
-
-/// What a task does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Nothing: a join, or a benchmark.
-    Noop,
-    /// A program with its arguments, each a template; no shell.
-    Run(Vec<String>),
-    /// A script for `sh -eu`; never a template.
-    Shell(String),
 }
 
 /// How often and when a failed attempt is followed by another.
@@ -196,12 +231,35 @@ impl Retries {
     }
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+fn one() -> u32 {
+    1
+}
+fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+
 impl Task {
     /// A task that does nothing and waits for nothing.
     pub fn noop() -> Self {
         Self {
             description: String::new(),
             depends_on: Vec::new(),
+            trigger_rule: TriggerRule::AllSuccess,
+            condition: None,
+            branch: false,
+            for_each: None,
+            max_parallel: None,
+            max_failed: None,
+            group: None,
+            teardown: false,
+            setup: None,
+            allow_failure: false,
+            pool: None,
+            pool_slots: 1,
+            expect: None,
             action: Action::Noop,
             retries: Retries::default(),
             timeout: None,
@@ -215,13 +273,14 @@ impl Task {
             workdir: String::new(),
         }
     }
-    /// Every text of this task that is a template.
+    /// Every text of this task that is a template, or an expression.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
-        let argv = match &self.action {
-            Action::Run(argv) => argv.as_slice(),
-            Action::Noop | Action::Shell(_) => &[],
-        };
-        argv.iter().chain(self.env.values()).chain(std::iter::once(&self.workdir)).map(String::as_str)
+        let env = self.env.values().filter_map(Setting::template);
+        self.action.templates().into_iter().chain(env).chain([self.workdir.as_str()]).chain(self.condition.as_deref())
+    }
+    /// Whether a template or expression of it uses this name, as `item` or `previous`. True where that is not certain.
+    pub fn mentions(&self, name: &str) -> bool {
+        self.templates().any(|text| text.contains(name))
     }
     /// Tasks whose outputs its templates name, as `outputs.TASK` or `outputs["TASK"]`. `None`: one reads them otherwise, and may mean
     /// any task above.
@@ -241,6 +300,25 @@ impl Pipeline {
     /// The bytes a blob holds.
     pub fn to_blob(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_else(|e| unreachable!("a pipeline is always JSON: {e}"))
+    }
+    /// A pipeline of these tasks and nothing else.
+    pub fn of(name: PipelineName, tasks: BTreeMap<TaskId, Task>) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            owner: String::new(),
+            tags: Vec::new(),
+            params: BTreeMap::new(),
+            max_active_runs: None,
+            max_active_tasks: None,
+            run_timeout: None,
+            timezone: None,
+            tasks,
+        }
+    }
+    /// The zone of its dates and times of day.
+    pub fn zone(&self) -> &str {
+        self.timezone.as_deref().unwrap_or("UTC")
     }
     /// Reads a blob back.
     pub fn from_blob(bytes: &[u8]) -> Result<Self, serde_json::Error> {

@@ -6,7 +6,7 @@ use super::fields::{Located, Reader, Template};
 use super::found::{cut, listed};
 use super::keys::{RawAction, RawRetries, RawTask, Top};
 use super::{Document, values};
-use crate::pipeline::{Action, Location, Pipeline, Retries, Task};
+use crate::pipeline::{Action, Dependency, Location, Pipeline, Retries, Setting, Task};
 use crate::{TaskId, limits};
 
 /// Steps that may be taken over all edges to find out whether the tasks that templates name are upstream. Beyond it a
@@ -46,7 +46,9 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
             tags: top.tags,
             params: top.params.declared.into_iter().map(|(name, param)| Some((name, param?))).collect::<Option<_>>()?,
             max_active_runs: top.max_active_runs,
+            max_active_tasks: None,
             run_timeout: top.run_timeout,
+            timezone: None,
             tasks: tasks.into_iter().map(|(id, task)| Some((id, task?))).collect::<Option<_>>()?,
         },
     })
@@ -125,7 +127,7 @@ fn task(r: &mut Reader, outputs: &mut Outputs<'_>, id: &TaskId, raw: &RawTask, d
     let plain = Task::noop();
     Some(Task {
         description: raw.description.clone(),
-        depends_on: raw.depends_on.keys().cloned().collect(),
+        depends_on: raw.depends_on.keys().map(|task| Dependency { task: task.clone(), when: None, paired: false }).collect(),
         action: match raw.action.as_ref()? {
             RawAction::Run(argv) => Action::Run(argv.iter().map(|t| t.text.clone()).collect()),
             RawAction::Other(action) => action.clone(),
@@ -135,11 +137,12 @@ fn task(r: &mut Reader, outputs: &mut Outputs<'_>, id: &TaskId, raw: &RawTask, d
         queue_timeout: raw.queue_timeout.or(defaults.queue_timeout),
         grace: raw.grace.or(defaults.grace).unwrap_or(plain.grace),
         max_lost: raw.max_lost.or(defaults.max_lost).unwrap_or(plain.max_lost),
-        queue: raw.queue.as_ref().or(defaults.queue.as_ref()).cloned().unwrap_or(plain.queue),
+        queue: raw.queue.as_ref().or(defaults.queue.as_ref()).cloned().unwrap_or_else(|| plain.queue.clone()),
         labels,
         priority: raw.priority.or(defaults.priority).unwrap_or(plain.priority),
-        env: env.into_iter().map(|(name, value)| (name, value.text)).collect(),
+        env: env.into_iter().map(|(name, value)| (name, Setting::Template(value.text))).collect(),
         workdir: workdir.map(|t| t.text.clone()).unwrap_or_default(),
+        ..plain
     })
 }
 
