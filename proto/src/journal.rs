@@ -1,11 +1,12 @@
 //! Journal records and checkpoints. A reader that knows less than it finds stops; it never skips.
 
-use penstock_common::event::RunCreated;
-use penstock_common::record::{AnswerRecord, ClusterRecord, PipelineRecord};
+use penstock_common::event::{RunCreated, TaskEnded};
+use penstock_common::metrics::Outputs;
+use penstock_common::record::{AnswerRecord, Audit, ClusterRecord, PipelineRecord, PoolRecord, PreviousRecord};
 use penstock_common::{Digest, Event, Fence, Millis, RunNo, Timestamp};
 use prost::Message;
 
-use crate::types::{Malformed, id, malformed, reason_of, required, state_of, word};
+use crate::types::{Malformed, digest, flat, id, malformed, ranges, reason_of, required, state_of, word};
 use crate::v1::{self, event::Kind};
 
 /// The bytes of some events, in their order.
@@ -17,22 +18,6 @@ pub fn encode_events(events: impl IntoIterator<Item = Event>) -> Vec<u8> {
 pub fn decode_events(bytes: &[u8]) -> Result<Vec<Event>, Malformed> {
     let events = v1::Events::decode(bytes).map_err(|e| malformed("events", e))?;
     events.events.into_iter().map(TryInto::try_into).collect()
-}
-
-fn flat(ranges: Vec<(u32, u32)>) -> Vec<u32> {
-    ranges.into_iter().flat_map(|(from, to)| [from, to]).collect()
-}
-
-fn pairs(flat: &[u32]) -> Result<Vec<(u32, u32)>, Malformed> {
-    let (pairs, rest) = flat.as_chunks::<2>();
-    if !rest.is_empty() || pairs.iter().any(|[from, to]| from >= to) {
-        return Err(malformed("ranges", "pairs of from and to, from below to"));
-    }
-    Ok(pairs.iter().map(|&[from, to]| (from, to)).collect())
-}
-
-fn digest(bytes: &[u8]) -> Result<Digest, Malformed> {
-    Digest::from_slice(bytes).ok_or_else(|| malformed("digest", "32 bytes"))
 }
 
 impl From<Event> for v1::Event {
@@ -59,6 +44,8 @@ impl From<Event> for v1::Event {
                 run_timeout_ms: c.run_timeout.map_or(0, |d| d.0),
                 request_digest: c.request_digest,
                 at_ms: c.at.0,
+                parent: c.parent.map(Into::into),
+                not_selected: flat(c.not_selected),
             }),
             Event::RunStarted { run, at } => Kind::RunStarted(v1::RunStarted { run: run.0, at_ms: at.0 }),
             Event::AttemptLeased { run, task, number, fence, worker, session, at } => Kind::AttemptLeased(v1::AttemptLeased {
@@ -70,39 +57,62 @@ impl From<Event> for v1::Event {
                 session: session.to_string(),
                 at_ms: at.0,
             }),
-            Event::AttemptEnded { run, task, fence, ended } => {
-                Kind::AttemptEnded(v1::AttemptEnded { run: run.0, task, fence: fence.0, ended: Some((*ended).into()) })
+            Event::AttemptEnded { run, task, fence, ended, held } => {
+                Kind::AttemptEnded(v1::AttemptEnded { run: run.0, task, fence: fence.0, ended: Some((*ended).into()), held })
+            }
+            Event::AttemptWaiting { run, task, fence, until, detail, at } => Kind::AttemptWaiting(v1::AttemptWaiting {
+                run: run.0,
+                task,
+                fence: fence.0,
+                until_ms: until.0,
+                detail: detail.to_string(),
+                at_ms: at.0,
+            }),
+            Event::TaskWaiting { run, task, child, at } => {
+                Kind::TaskWaiting(v1::TaskWaiting { run: run.0, task, child: child.map_or(String::new(), |c| c.to_string()), at_ms: at.0 })
+            }
+            Event::TaskExpanded { run, task, count, at } => Kind::TaskExpanded(v1::TaskExpanded { run: run.0, task, count, at_ms: at.0 }),
+            Event::RunPaused { run, paused, audit } => Kind::RunPaused(v1::RunPaused { run: run.0, paused, audit: Some(audit.into()) }),
+            Event::RunReopened { run, digest, at } => {
+                Kind::RunReopened(v1::RunReopened { run: run.0, digest: digest.0.to_vec().into(), at_ms: at.0 })
+            }
+            Event::PipelineUnregistered { pipeline, audit } => {
+                Kind::PipelineUnregistered(v1::PipelineUnregistered { pipeline: pipeline.full().to_owned(), audit: Some(audit.into()) })
+            }
+            Event::PipelinePaused { pipeline, paused, audit } => {
+                Kind::PipelinePaused(v1::PipelinePaused { pipeline: pipeline.full().to_owned(), paused, audit: Some(audit.into()) })
+            }
+            Event::PoolSet { pool, slots, audit } => {
+                Kind::PoolSet(v1::PoolSet { pool: pool.to_string(), slots, audit: Some(audit.into()) })
             }
             Event::TaskRetrying { run, task, not_before, lost } => {
                 Kind::TaskRetrying(v1::TaskRetrying { run: run.0, task, not_before_ms: not_before.0, lost })
             }
-            Event::TaskFailed { run, task, reason, at } => {
-                Kind::TaskFailed(v1::TaskFailed { run: run.0, task, reason: reason.as_str().to_owned(), at_ms: at.0 })
-            }
+            Event::TaskEnded(t) => Kind::TaskEnded(v1::TaskEnded {
+                run: t.run.0,
+                task: t.task,
+                state: v1::State::from(t.state).into(),
+                reason: word(t.reason),
+                detail: t.detail.to_string(),
+                outputs: t.outputs.0,
+                audit: t.audit.map(Into::into),
+                at_ms: t.at.0,
+            }),
             Event::TasksSkipped { run, ranges, reason, at } => {
                 Kind::TasksSkipped(v1::TasksSkipped { run: run.0, ranges: flat(ranges), reason: reason.as_str().to_owned(), at_ms: at.0 })
             }
-            Event::TasksCancelled { run, reason, at } => {
-                Kind::TasksCancelled(v1::TasksCancelled { run: run.0, reason: reason.as_str().to_owned(), at_ms: at.0 })
+            Event::TasksCancelled { run, reason, teardowns, at } => {
+                Kind::TasksCancelled(v1::TasksCancelled { run: run.0, reason: reason.as_str().to_owned(), at_ms: at.0, teardowns })
             }
-            Event::CancelRequested { run, reason, by, note, at } => Kind::CancelRequested(v1::CancelRequested {
-                run: run.0,
-                reason: reason.as_str().to_owned(),
-                by: by.to_string(),
-                note: note.to_string(),
-                at_ms: at.0,
-            }),
+            Event::CancelRequested { run, reason, audit } => {
+                Kind::CancelRequested(v1::CancelRequested { run: run.0, reason: reason.as_str().to_owned(), audit: Some(audit.into()) })
+            }
             Event::RunEnded { run, state, reason, at } => {
                 Kind::RunEnded(v1::RunEnded { run: run.0, state: v1::State::from(state).into(), reason: word(reason), at_ms: at.0 })
             }
-            Event::GenerationOpened { run, generation, ranges, by, note, at } => Kind::GenerationOpened(v1::GenerationOpened {
-                run: run.0,
-                generation,
-                ranges: flat(ranges),
-                by: by.to_string(),
-                note: note.to_string(),
-                at_ms: at.0,
-            }),
+            Event::GenerationOpened { run, generation, ranges, audit } => {
+                Kind::GenerationOpened(v1::GenerationOpened { run: run.0, generation, ranges: flat(ranges), audit: Some(audit.into()) })
+            }
             Event::RunArchived { run, at } => Kind::RunArchived(v1::RunArchived { run: run.0, at_ms: at.0 }),
             Event::WorkerDrained { worker, drained, by, at } => {
                 Kind::WorkerDrained(v1::WorkerDrained { worker: worker.to_string(), drained, by: by.to_string(), at_ms: at.0 })
@@ -122,6 +132,7 @@ impl TryFrom<v1::Event> for Event {
     type Error = Malformed;
     fn try_from(event: v1::Event) -> Result<Self, Malformed> {
         let reason = |word: &str| reason_of(word).and_then(|r| required("reason", r));
+        let audit = |audit: Option<v1::Audit>| required("audit", audit).map(Audit::from);
         let kind = event.kind.ok_or_else(|| malformed("event", "a kind that this program does not know: it needs a newer version"))?;
         Ok(match kind {
             Kind::TermStarted(e) => {
@@ -145,6 +156,8 @@ impl TryFrom<v1::Event> for Event {
                 run_timeout: (e.run_timeout_ms != 0).then_some(Millis(e.run_timeout_ms)),
                 request_digest: e.request_digest,
                 at: Timestamp(e.at_ms),
+                parent: e.parent.map(TryInto::try_into).transpose()?,
+                not_selected: ranges(&e.not_selected)?,
             })),
             Kind::RunStarted(e) => Self::RunStarted { run: RunNo(e.run), at: Timestamp(e.at_ms) },
             Kind::AttemptLeased(e) => Self::AttemptLeased {
@@ -161,33 +174,56 @@ impl TryFrom<v1::Event> for Event {
                 task: e.task,
                 fence: Fence(e.fence),
                 ended: Box::new(required("ended", e.ended)?.try_into()?),
+                held: e.held,
             },
+            Kind::AttemptWaiting(e) => Self::AttemptWaiting {
+                run: RunNo(e.run),
+                task: e.task,
+                fence: Fence(e.fence),
+                until: Timestamp(e.until_ms),
+                detail: e.detail.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::TaskWaiting(e) => Self::TaskWaiting {
+                run: RunNo(e.run),
+                task: e.task,
+                child: if e.child.is_empty() { None } else { Some(id("child", &e.child)?) },
+                at: Timestamp(e.at_ms),
+            },
+            Kind::TaskExpanded(e) => Self::TaskExpanded { run: RunNo(e.run), task: e.task, count: e.count, at: Timestamp(e.at_ms) },
+            Kind::RunPaused(e) => Self::RunPaused { run: RunNo(e.run), paused: e.paused, audit: audit(e.audit)? },
+            Kind::RunReopened(e) => Self::RunReopened { run: RunNo(e.run), digest: digest(&e.digest)?, at: Timestamp(e.at_ms) },
+            Kind::PipelineUnregistered(e) => Self::PipelineUnregistered { pipeline: id("pipeline", &e.pipeline)?, audit: audit(e.audit)? },
+            Kind::PipelinePaused(e) => {
+                Self::PipelinePaused { pipeline: id("pipeline", &e.pipeline)?, paused: e.paused, audit: audit(e.audit)? }
+            }
+            Kind::PoolSet(e) => Self::PoolSet { pool: id("pool", &e.pool)?, slots: e.slots, audit: audit(e.audit)? },
             Kind::TaskRetrying(e) => {
                 Self::TaskRetrying { run: RunNo(e.run), task: e.task, not_before: Timestamp(e.not_before_ms), lost: e.lost }
             }
-            Kind::TaskFailed(e) => Self::TaskFailed { run: RunNo(e.run), task: e.task, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) },
-            Kind::TasksSkipped(e) => {
-                Self::TasksSkipped { run: RunNo(e.run), ranges: pairs(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
-            }
-            Kind::TasksCancelled(e) => Self::TasksCancelled { run: RunNo(e.run), reason: reason(&e.reason)?, at: Timestamp(e.at_ms) },
-            Kind::CancelRequested(e) => Self::CancelRequested {
+            Kind::TaskEnded(e) => Self::TaskEnded(Box::new(TaskEnded {
                 run: RunNo(e.run),
-                reason: reason(&e.reason)?,
-                by: e.by.into(),
-                note: e.note.into(),
+                task: e.task,
+                state: state_of(e.state)?,
+                reason: reason_of(&e.reason)?,
+                detail: e.detail.into(),
+                outputs: Outputs(e.outputs),
+                audit: e.audit.map(Into::into),
                 at: Timestamp(e.at_ms),
-            },
+            })),
+            Kind::TasksSkipped(e) => {
+                Self::TasksSkipped { run: RunNo(e.run), ranges: ranges(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
+            }
+            Kind::TasksCancelled(e) => {
+                Self::TasksCancelled { run: RunNo(e.run), reason: reason(&e.reason)?, teardowns: e.teardowns, at: Timestamp(e.at_ms) }
+            }
+            Kind::CancelRequested(e) => Self::CancelRequested { run: RunNo(e.run), reason: reason(&e.reason)?, audit: audit(e.audit)? },
             Kind::RunEnded(e) => {
                 Self::RunEnded { run: RunNo(e.run), state: state_of(e.state)?, reason: reason_of(&e.reason)?, at: Timestamp(e.at_ms) }
             }
-            Kind::GenerationOpened(e) => Self::GenerationOpened {
-                run: RunNo(e.run),
-                generation: e.generation,
-                ranges: pairs(&e.ranges)?,
-                by: e.by.into(),
-                note: e.note.into(),
-                at: Timestamp(e.at_ms),
-            },
+            Kind::GenerationOpened(e) => {
+                Self::GenerationOpened { run: RunNo(e.run), generation: e.generation, ranges: ranges(&e.ranges)?, audit: audit(e.audit)? }
+            }
             Kind::RunArchived(e) => Self::RunArchived { run: RunNo(e.run), at: Timestamp(e.at_ms) },
             Kind::WorkerDrained(e) => {
                 Self::WorkerDrained { worker: id("worker", &e.worker)?, drained: e.drained, by: e.by.into(), at: Timestamp(e.at_ms) }
@@ -213,7 +249,11 @@ impl v1::ClusterState {
         let pipeline = |p: PipelineRecord| v1::PipelineState {
             name: p.name.full().to_owned(),
             versions: p.versions.into_iter().map(version).collect(),
+            paused: p.paused.map(Into::into),
+            unregistered: p.unregistered.map(Into::into),
+            previous: p.previous.into_iter().map(Into::into).collect(),
         };
+        let pool = |p: PoolRecord| v1::Pool { name: p.name.to_string(), slots: p.slots, set: Some(p.set.into()) };
         let answer = |a: AnswerRecord| v1::RequestAnswered {
             request: a.request.to_string(),
             digest: a.digest,
@@ -230,6 +270,7 @@ impl v1::ClusterState {
             answers: cluster.answers.into_iter().map(answer).collect(),
             archived: cluster.archived.into_iter().map(|(id, at)| v1::ArchivedId { run_id: id.to_string(), at_ms: at.0 }).collect(),
             runs: runs.into_iter().map(|no| no.0).collect(),
+            pools: cluster.pools.into_iter().map(pool).collect(),
         }
     }
 
@@ -238,8 +279,15 @@ impl v1::ClusterState {
         let version = |v: v1::PipelineVersion| Ok((v.number, digest(&v.digest)?, Timestamp(v.at_ms)));
         let pipeline = |p: v1::PipelineState| {
             let versions = p.versions.into_iter().map(version).collect::<Result<_, Malformed>>()?;
-            Ok(PipelineRecord { name: id("name", &p.name)?, versions })
+            Ok(PipelineRecord {
+                name: id("name", &p.name)?,
+                versions,
+                paused: p.paused.map(Into::into),
+                unregistered: p.unregistered.map(Into::into),
+                previous: p.previous.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
+            })
         };
+        let pool = |p: v1::Pool| Ok(PoolRecord { name: id("name", &p.name)?, slots: p.slots, set: required("set", p.set)?.into() });
         let answer = |a: v1::RequestAnswered| {
             Ok(AnswerRecord { request: id("request", &a.request)?, digest: a.digest, answer: a.answer.into(), at: Timestamp(a.at_ms) })
         };
@@ -251,6 +299,7 @@ impl v1::ClusterState {
             pipelines: self.pipelines.into_iter().map(pipeline).collect::<Result<_, Malformed>>()?,
             drained: self.drained.iter().map(|w| id("drained", w)).collect::<Result<_, _>>()?,
             answers: self.answers.into_iter().map(answer).collect::<Result<_, Malformed>>()?,
+            pools: self.pools.into_iter().map(pool).collect::<Result<_, Malformed>>()?,
             archived: self
                 .archived
                 .into_iter()
@@ -258,5 +307,23 @@ impl v1::ClusterState {
                 .collect::<Result<_, Malformed>>()?,
         };
         Ok((cluster, self.runs.into_iter().map(RunNo).collect()))
+    }
+}
+
+impl From<PreviousRecord> for v1::PreviousInterval {
+    fn from(p: PreviousRecord) -> Self {
+        let named = |(task, outputs): (penstock_common::TaskId, Outputs)| v1::NamedOutputs { task: task.to_string(), values: outputs.0 };
+        Self { interval: Some(p.interval.into()), outputs: p.outputs.into_iter().map(named).collect() }
+    }
+}
+
+impl TryFrom<v1::PreviousInterval> for PreviousRecord {
+    type Error = Malformed;
+    fn try_from(p: v1::PreviousInterval) -> Result<Self, Malformed> {
+        let named = |o: v1::NamedOutputs| Ok((id("task", &o.task)?, Outputs(o.values)));
+        Ok(Self {
+            interval: required("interval", p.interval)?.try_into()?,
+            outputs: p.outputs.into_iter().map(named).collect::<Result<_, Malformed>>()?,
+        })
     }
 }

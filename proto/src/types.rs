@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::record::{AttemptRecord, Ended, RunRecord, TaskRecord, Trigger, TriggerKind};
-use penstock_common::{Epoch, Fence, Interval, Millis, PipelineName, Reason, RunNo, State, Timestamp};
+use penstock_common::record::{AttemptRecord, Audit, Ended, Mapped, Parent, RunRecord, TaskRecord, Trigger, TriggerKind};
+use penstock_common::{Digest, Epoch, Fence, Interval, Millis, PipelineName, Reason, RunNo, State, Timestamp};
 
 use crate::v1;
 
@@ -46,6 +46,41 @@ pub(crate) fn reason_of(word: &str) -> Result<Option<Reason>, Malformed> {
 
 pub(crate) fn word(reason: Option<Reason>) -> String {
     reason.map_or(String::new(), |r| r.as_str().to_owned())
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, Malformed> {
+    Digest::from_slice(bytes).ok_or_else(|| malformed("digest", "32 bytes"))
+}
+
+fn maybe_digest(bytes: &[u8]) -> Result<Option<Digest>, Malformed> {
+    if bytes.is_empty() { Ok(None) } else { digest(bytes).map(Some) }
+}
+
+pub(crate) fn bytes_of(digest: Option<Digest>) -> prost::bytes::Bytes {
+    digest.map_or_else(Default::default, |d| d.0.to_vec().into())
+}
+
+/// A list of pairs, flat.
+pub(crate) fn flat(ranges: Vec<(u32, u32)>) -> Vec<u32> {
+    ranges.into_iter().flat_map(|(from, to)| [from, to]).collect()
+}
+
+/// Read back.
+pub(crate) fn unflat(flat: &[u32]) -> Result<Vec<(u32, u32)>, Malformed> {
+    let (pairs, rest) = flat.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(malformed("pairs", "an even number of values"));
+    }
+    Ok(pairs.iter().map(|&[from, to]| (from, to)).collect())
+}
+
+/// Half-open ranges, none empty.
+pub(crate) fn ranges(flat: &[u32]) -> Result<Vec<(u32, u32)>, Malformed> {
+    let pairs = unflat(flat)?;
+    if pairs.iter().any(|(from, to)| from >= to) {
+        return Err(malformed("ranges", "pairs of from and to, from below to"));
+    }
+    Ok(pairs)
 }
 
 pub(crate) fn time(ms: i64) -> Option<Timestamp> {
@@ -122,6 +157,7 @@ impl TryFrom<v1::Trigger> for Trigger {
 pub(crate) fn trigger_kind(word: &str) -> Result<TriggerKind, Malformed> {
     match word {
         "manual" => Ok(TriggerKind::Manual),
+        "pipeline" => Ok(TriggerKind::Pipeline),
         other => Err(malformed("trigger", format!("{other:?} is not a kind of trigger"))),
     }
 }
@@ -149,6 +185,9 @@ impl From<RunRecord> for v1::Run {
             tasks: r.tasks,
             counts: r.counts.to_vec(),
             quarantined: r.quarantined.map_or(String::new(), |q| q.to_string()),
+            paused: r.paused,
+            parent: r.parent.map(Into::into),
+            audit: r.audit.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -177,7 +216,46 @@ impl TryFrom<v1::Run> for RunRecord {
             tasks: r.tasks,
             counts: r.counts.try_into().map_err(|_| malformed("counts", "there are seven states"))?,
             quarantined: (!r.quarantined.is_empty()).then(|| Arc::from(r.quarantined)),
+            paused: r.paused,
+            parent: r.parent.map(TryInto::try_into).transpose()?,
+            audit: r.audit.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<Audit> for v1::Audit {
+    fn from(a: Audit) -> Self {
+        Self { at_ms: a.at.0, verb: a.verb.to_string(), subject: a.subject.to_string(), by: a.by.to_string(), note: a.note.to_string() }
+    }
+}
+impl From<v1::Audit> for Audit {
+    fn from(a: v1::Audit) -> Self {
+        Self { at: Timestamp(a.at_ms), verb: a.verb.into(), subject: a.subject.into(), by: a.by.into(), note: a.note.into() }
+    }
+}
+
+impl From<Parent> for v1::Parent {
+    fn from(p: Parent) -> Self {
+        Self { run: p.run.0, run_id: p.id.to_string(), task: p.task, depth: p.depth }
+    }
+}
+impl TryFrom<v1::Parent> for Parent {
+    type Error = Malformed;
+    fn try_from(p: v1::Parent) -> Result<Self, Malformed> {
+        Ok(Self { run: RunNo(p.run), id: id("run_id", &p.run_id)?, task: p.task, depth: p.depth })
+    }
+}
+
+impl From<Mapped> for v1::Mapped {
+    fn from(m: Mapped) -> Self {
+        Self { count: m.count, segments: flat(m.segments), counts: m.counts.to_vec() }
+    }
+}
+impl TryFrom<v1::Mapped> for Mapped {
+    type Error = Malformed;
+    fn try_from(m: v1::Mapped) -> Result<Self, Malformed> {
+        let counts = m.counts.try_into().map_err(|_| malformed("counts", "there are seven states"))?;
+        Ok(Self { count: m.count, segments: unflat(&m.segments)?, counts })
     }
 }
 
@@ -194,6 +272,12 @@ impl From<TaskRecord> for v1::Task {
             deaths: t.deaths,
             attempts: t.attempts.into_iter().map(Into::into).collect(),
             outputs: t.outputs.0,
+            instance: t.instance,
+            mapped: t.mapped.map(Into::into),
+            detail: t.detail.to_string(),
+            changed_at_ms: t.changed_at.0,
+            child: t.child.map_or(String::new(), |c| c.to_string()),
+            items: bytes_of(t.items),
         }
     }
 }
@@ -212,6 +296,12 @@ impl TryFrom<v1::Task> for TaskRecord {
             deaths: t.deaths,
             attempts: t.attempts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             outputs: Outputs(t.outputs),
+            instance: t.instance,
+            mapped: t.mapped.map(TryInto::try_into).transpose()?,
+            detail: t.detail.into(),
+            changed_at: Timestamp(t.changed_at_ms),
+            child: if t.child.is_empty() { None } else { Some(id("child", &t.child)?) },
+            items: maybe_digest(&t.items)?,
         })
     }
 }
@@ -267,6 +357,7 @@ impl From<Ended> for v1::Ended {
             metrics: e.metrics.0,
             outputs: e.outputs.0,
             worker_died: e.worker_died,
+            items: bytes_of(e.items),
         }
     }
 }
@@ -284,6 +375,7 @@ impl TryFrom<v1::Ended> for Ended {
             metrics: Metrics(e.metrics),
             outputs: Outputs(e.outputs),
             worker_died: e.worker_died,
+            items: maybe_digest(&e.items)?,
         })
     }
 }

@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use penstock_common::event::RunCreated;
+use penstock_common::event::{RunCreated, TaskEnded};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::record::{Ended, Trigger, TriggerKind};
+use penstock_common::record::{Audit, Ended, Parent, Trigger, TriggerKind};
 use penstock_common::{Digest, Epoch, Event, Fence, Interval, Millis, Reason, RunNo, State, Timestamp};
 use penstock_proto::{decode_events, encode_events};
 
@@ -23,6 +23,7 @@ fn ended(state: State, reason: Option<Reason>) -> Box<Ended> {
         ended_at: Timestamp(12),
         metrics: Metrics([("records_out".to_owned(), 1.5)].into()),
         outputs: Outputs([("path".to_owned(), "\"x\"".to_owned())].into()),
+        items: Some(Digest::of(b"items")),
         worker_died: true,
     })
 }
@@ -40,7 +41,20 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         trigger: Trigger { kind: TriggerKind::Manual, by: Arc::from("ada") },
         interval: Interval::new(Timestamp(5), Timestamp(9)),
         run_timeout: Some(Millis(60_000)),
+        parent: Some(Parent { run: RunNo(6), id: "above".parse().unwrap(), task: 2, depth: 1 }),
+        not_selected: vec![(0, 2), (5, 6)],
         request_digest: 0x0123_4567_89ab_cdef,
+        at,
+    };
+    let audit = Audit { at, verb: "verb".into(), subject: "load[3]".into(), by: "ada".into(), note: "wrong day".into() };
+    let task_ended = TaskEnded {
+        run,
+        task: 3,
+        state: State::Failed,
+        reason: Some(Reason::QueueTimeout),
+        detail: "why".into(),
+        outputs: Outputs([("run_id".to_owned(), "\"x\"".to_owned())].into()),
+        audit: Some(audit.clone()),
         at,
     };
     vec![
@@ -63,17 +77,26 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
                 at,
             },
         ),
-        ("attempt_ended", Event::AttemptEnded { run, task: 3, fence: Fence(900), ended: ended(State::Failed, Some(Reason::Lost)) }),
-        ("task_retrying", Event::TaskRetrying { run, task: 3, not_before: at, lost: true }),
-        ("task_failed", Event::TaskFailed { run, task: 3, reason: Reason::QueueTimeout, at }),
-        ("tasks_skipped", Event::TasksSkipped { run, ranges: vec![(1, 3), (5, 6)], reason: Reason::UpstreamFailed, at }),
-        ("tasks_cancelled", Event::TasksCancelled { run, reason: Reason::User, at }),
-        ("cancel_requested", Event::CancelRequested { run, reason: Reason::User, by: "ada".into(), note: "wrong day".into(), at }),
-        ("run_ended", Event::RunEnded { run, state: State::Failed, reason: Some(Reason::TaskFailed), at }),
         (
-            "generation_opened",
-            Event::GenerationOpened { run, generation: 2, ranges: vec![(0, 4)], by: "ada".into(), note: "fixed".into(), at },
+            "attempt_ended",
+            Event::AttemptEnded { run, task: 3, fence: Fence(900), ended: ended(State::Failed, Some(Reason::Lost)), held: true },
         ),
+        ("attempt_waiting", Event::AttemptWaiting { run, task: 3, fence: Fence(900), until: Timestamp(5), detail: "no file".into(), at }),
+        ("task_waiting", Event::TaskWaiting { run, task: 3, child: Some("below".parse().unwrap()), at }),
+        ("task_expanded", Event::TaskExpanded { run, task: 3, count: 100_000, at }),
+        ("task_retrying", Event::TaskRetrying { run, task: 3, not_before: at, lost: true }),
+        ("task_ended", Event::TaskEnded(Box::new(task_ended))),
+        ("tasks_skipped", Event::TasksSkipped { run, ranges: vec![(1, 3), (5, 6)], reason: Reason::UpstreamFailed, at }),
+        ("tasks_cancelled", Event::TasksCancelled { run, reason: Reason::User, teardowns: true, at }),
+        ("cancel_requested", Event::CancelRequested { run, reason: Reason::User, audit: audit.clone() }),
+        ("run_paused", Event::RunPaused { run, paused: true, audit: audit.clone() }),
+        ("run_reopened", Event::RunReopened { run, digest: Digest::of(b"run"), at }),
+        ("pipeline_unregistered", Event::PipelineUnregistered { pipeline: "p".parse().unwrap(), audit: audit.clone() }),
+        ("pipeline_paused", Event::PipelinePaused { pipeline: "p".parse().unwrap(), paused: true, audit: audit.clone() }),
+        ("pool_set", Event::PoolSet { pool: "warehouse".parse().unwrap(), slots: Some(5), audit: audit.clone() }),
+        ("pool_removed", Event::PoolSet { pool: "warehouse".parse().unwrap(), slots: None, audit: audit.clone() }),
+        ("run_ended", Event::RunEnded { run, state: State::Failed, reason: Some(Reason::TaskFailed), at }),
+        ("generation_opened", Event::GenerationOpened { run, generation: 2, ranges: vec![(0, 4)], audit }),
         ("run_archived", Event::RunArchived { run, at }),
         ("worker_drained", Event::WorkerDrained { worker: "w1".parse().unwrap(), drained: true, by: "ada".into(), at }),
         ("request_answered", Event::RequestAnswered { request: "r1".parse().unwrap(), digest: 5, answer: "2".into(), at }),
