@@ -6,7 +6,7 @@ use std::sync::Arc;
 use penstock_common::lease::Lease;
 use penstock_common::record::{Parent, Report, TriggerKind};
 use penstock_common::{
-    Digest, Epoch, Event, Fence, Interval, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
+    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
     SessionId, State, TaskKey, WorkerName,
 };
 
@@ -62,6 +62,8 @@ pub enum Input {
     Reopen {
         /// As its history says.
         run: Box<SnapshotRun>,
+        /// The items files that its tasks name.
+        items: Vec<Arc<Items>>,
         /// Of the blob.
         digest: Digest,
     },

@@ -1,10 +1,11 @@
 //! New generations: rerun, mark, and the return of an archived run for one of these.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use penstock_common::event::TaskEnded;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Digest, Event, Reason, RequestId, RunId, RunNo, Selector, State};
+use penstock_common::{Digest, Event, Items, Reason, RequestId, RunId, RunNo, Selector, State};
 
 use super::{Deciding, ranges};
 use crate::cut::SnapshotRun;
@@ -97,7 +98,7 @@ impl Deciding<'_> {
     }
 
     /// An archived run is live again, still ended: what follows is a rerun or a mark.
-    pub(crate) fn reopen(&mut self, run: SnapshotRun, digest: Digest) -> Result<Answer, Rejection> {
+    pub(crate) fn reopen(&mut self, run: SnapshotRun, items: Vec<Arc<Items>>, digest: Digest) -> Result<Answer, Rejection> {
         let id = run.record.id.clone();
         if self.state.run_by_id(&id).is_some() {
             return Ok(Answer::Done);
@@ -107,9 +108,12 @@ impl Deciding<'_> {
             let why = format!("version {version} of {pipeline} is no longer kept: start a new run with penstock rerun {id} --latest");
             return Err(Rejection::Refused(why));
         };
+        self.state.items.extend(items.into_iter().map(|items| (items.digest(), items)));
         Run::restore(run.record.clone(), plan, run.tasks.clone(), &self.state.items)
             .map_err(|broken| Rejection::Refused(format!("the history of run {id} cannot be taken up: {}", broken.0)))?;
-        let no = run.record.no;
+        let (no, ended) = (run.record.no, run.record.ended_at.unwrap_or_default());
+        // If nothing follows it is archived again with those that are kept for a rerun.
+        self.term.kept.insert((ended, no));
         self.state.reopening.insert(digest, run);
         self.emit(Event::RunReopened { run: no, digest, at: self.now.now });
         Ok(Answer::Done)

@@ -68,7 +68,7 @@ impl Deciding<'_> {
             Input::Cancel { run, now, by, note } => self.cancel(&run, now, &by, &note),
             Input::Rerun { run, tasks, request, by, note } => self.rerun(&run, &tasks, &request, &by, &note),
             Input::Mark(mark) => self.mark(*mark),
-            Input::Reopen { run, digest } => self.reopen(*run, digest),
+            Input::Reopen { run, items, digest } => self.reopen(*run, items, digest),
             Input::Verdict { run, task, approve, by, note } => self.person_says(&run, &task, approve, &by, &note),
             Input::PauseRun { run, paused, by, note } => self.pause_run(&run, paused, &by, &note),
             Input::PausePipeline { pipeline, paused, by, note } => self.pause_pipeline(pipeline, paused, &by, &note),
