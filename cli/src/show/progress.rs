@@ -82,12 +82,11 @@ impl Progress {
             return;
         }
         for task in run.tasks.iter().filter(|t| State::from(t.state()) == State::Failed) {
-            if let Some(last) = task.attempts.last() {
-                print(&format!(
-                    "log of {}: {}",
-                    task.id,
-                    logs.join(format!("{}/{}/{}.log", run.run.run_id, task.id, last.number)).display()
-                ));
+            let run_id = penstock_common::RunId::parse(&run.run.run_id);
+            let key = penstock_common::TaskKey::parse(&task.id);
+            if let (Some(last), Ok(run_id), Ok(key)) = (task.attempts.last(), run_id, key) {
+                let log = penstock_common::paths::attempt_log(&run_id, &key.task, task.instance, last.number);
+                print(&format!("log of {}: {}", task.id, logs.join(log).display()));
             }
         }
     }
