@@ -31,7 +31,7 @@ fn instant(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
 }
 
 fn start_of(day: Date, tz: &TimeZone) -> anyhow::Result<Timestamp> {
-    Ok(Timestamp(day.to_zoned(tz.clone())?.timestamp().as_millisecond()))
+    Ok(Timestamp(day.to_zoned_datetime(tz.clone())?.timestamp().as_millisecond()))
 }
 
 fn malformed(text: &str) -> anyhow::Error {

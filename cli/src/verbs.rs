@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::{self, Command, Output};
 use crate::show::progress::Progress;
 use crate::show::{self, json, table};
-use crate::{BAD_INPUT, interval, local};
+use crate::{interval, local};
 
 mod people;
 mod registry;
