@@ -80,6 +80,14 @@ impl Replica {
             );
             return Err(StoreError::Invalid(why).into());
         }
+        if meta.format < penstock_proto::OLDEST_FORMAT {
+            let why = format!(
+                "this cluster is of format {}, which this program no longer reads: end its runs with the version that made it, then \
+                 start anew with another --cluster name, or an empty store",
+                meta.format
+            );
+            return Err(StoreError::Invalid(why).into());
+        }
         let mut replica = Self {
             scheduler: Scheduler::default(),
             journal,
