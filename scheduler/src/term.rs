@@ -233,8 +233,22 @@ impl Term {
         }
     }
 
-    /// A task wants more slots than its pool has.
+    /// A task's turn has come and a limit of its run was reached meanwhile: it goes back to that gate.
+    pub(crate) fn hold_back(&mut self, state: &State, run: &Run, no: RunNo, index: u32) {
+        let gates = gates_of(run, no, index);
+        let closed = gates.iter().position(|gate| !is_open(state, gate)).unwrap_or(0);
+        for gate in gates.iter().skip(closed) {
+            self.gates.left(gate, no, index);
+        }
+        if let Some(gate) = gates.get(closed) {
+            let spec = run.spec(index);
+            self.gates.bring_back(gate, Waiting { wants: wants(spec), priority: spec.priority, run: no, task: index });
+        }
+    }
+
+    /// A task wants more slots than its pool has: it hides no other behind its gates.
     pub(crate) fn too_wide(&mut self, run: &Run, no: RunNo, index: u32) {
+        self.left(run, no, index);
         let spec = run.spec(index);
         if let Some(pool) = &spec.pool {
             let waiting = Waiting { wants: wants(spec), priority: spec.priority, run: no, task: index };
@@ -290,6 +304,11 @@ pub(crate) fn gates_of(run: &Run, no: RunNo, index: u32) -> Vec<Gate> {
     let mapped = run.instance(index).filter(|_| spec.max_parallel.is_some() && !run.task(index).waits());
     let of_run = run.plan.pipeline.max_active_tasks.filter(|_| !spec.action.is_the_schedulers());
     mapped.map(|(node, _)| Gate::Mapped(no, node)).into_iter().chain(of_run.map(|_| Gate::Run(no))).collect()
+}
+
+/// Whether every limit of its run lets a task start.
+pub(crate) fn gates_are_open(state: &State, no: RunNo, index: u32) -> bool {
+    state.runs.get(&no).is_none_or(|run| gates_of(run, no, index).iter().all(|gate| is_open(state, gate)))
 }
 
 /// Whether a limit lets another task start.

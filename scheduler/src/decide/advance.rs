@@ -16,7 +16,7 @@ use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::term::{candidate, overdue_at};
+use crate::term::{candidate, gates_are_open, overdue_at};
 use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
@@ -234,12 +234,21 @@ impl Deciding<'_> {
         self.term.matching = true;
         while self.room() > 0 {
             let (state, now) = (&*self.state, self.term.now);
-            let next = self.term.lanes.next(|run, task| candidate(state, now, run, task), |pool| state.pool_free(pool));
+            let look = |run, task| match candidate(state, now, run, task) {
+                Candidate::Ready { .. } if !gates_are_open(state, run, task) => Candidate::HeldBack,
+                other => other,
+            };
+            let next = self.term.lanes.next(look, |pool| state.pool_free(pool));
             match next {
                 Some(Next::Lease(found)) => self.lease(found),
                 Some(Next::Stale(no, task)) => {
                     if let Some(run) = self.state.runs.get(&no) {
                         self.term.left(run, no, task);
+                    }
+                }
+                Some(Next::HeldBack(no, task)) => {
+                    if let Some(run) = self.state.runs.get(&no) {
+                        self.term.hold_back(self.state, run, no, task);
                     }
                 }
                 Some(Next::TooWide(no, task)) => {
