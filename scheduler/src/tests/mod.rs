@@ -3,6 +3,7 @@
 //! steps; [`scenarios`] say exactly which events follow; [`explain`] and [`measure`] are what they say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod airflow;
 mod brief;
 mod checker;
 mod explain;
