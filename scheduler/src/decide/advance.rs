@@ -336,7 +336,9 @@ fn doom(run: &Run, task: u32, failed: &mut BTreeSet<u32>) {
         let waits = run.task(task).state == State::Pending && !run.is_expanded(task);
         if failed.len() < SKIPS_PER_EVENT && waits && failed.insert(task) && run.instance(task).is_none() {
             let broken = run.plan.task(task).downstream.iter().filter(|edge| {
-                edge.accepts.is_broken_by_failure() && run.plan.task(edge.task).needs.is_all() && !run.is_expanded(edge.task)
+                let chosen_among = run.task(edge.task).upstream.is_chosen_among();
+                let impossible = edge.accepts.is_broken_by_failure() && run.plan.task(edge.task).needs.is_all() && !chosen_among;
+                impossible && !run.is_expanded(edge.task)
             });
             stack.extend(broken.map(|edge| edge.task));
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_common::pipeline::{Action, Condition, ForEach, Task, TriggerRule};
+use penstock_common::pipeline::{Action, Condition, Dependency, ForEach, Task, TriggerRule};
 use penstock_common::{Digest, Fence, Items, Reason, RunId, State, TaskId, Timestamp};
 use serde_json::Value as Json;
 
@@ -142,11 +142,7 @@ impl RunShadow {
         if let Some(setup) = &spec.setup {
             upstreams.retain(|d| d.task != *setup);
             if instance.is_none() {
-                upstreams.push(penstock_common::pipeline::Dependency {
-                    task: setup.clone(),
-                    when: Some(Condition::Success),
-                    paired: false,
-                });
+                upstreams.push(Dependency { task: setup.clone(), when: Some(Condition::Success), paired: false });
             }
         }
         for dependency in &upstreams {
@@ -164,11 +160,15 @@ impl RunShadow {
             }
         }
         let conditions = ends.iter().any(|(_, when)| when.is_some());
-        match (spec.teardown, conditions) {
+        let says = match (spec.teardown, conditions) {
             (true, _) => edges(&ends, None),
             (false, true) => edges(&ends, Some(Condition::Success)),
             (false, false) => rule(spec.trigger_rule, &ends.iter().map(|(end, _)| *end).collect::<Vec<_>>()),
-        }
+        };
+        // A branch that has not chosen yet may pass it over: what others do is no reason then, whoever is faster.
+        let chooses = |d: &Dependency| self.spec(self.node_of(&d.task)).branch && self.end(self.node_of(&d.task)).is_none();
+        let chosen_among = instance.is_none() && upstreams.iter().any(chooses);
+        if says == Says::Skip(Reason::UpstreamFailed) && chosen_among { Says::Wait } else { says }
     }
 
     /// Whether its `if` lets it run: of a mapped task before it is expanded, of an instance if it is about the item.
@@ -245,7 +245,7 @@ impl RunShadow {
             _ => Vec::new(),
         };
         let kept = self.below(picked.iter().map(|id| self.node_of(id)).collect());
-        self.directly_below(branch).into_iter().filter(|t| !kept.contains(t)).collect()
+        self.directly_below(branch).into_iter().filter(|t| !kept.contains(t) && !self.spec(*t).teardown).collect()
     }
 
     pub(in crate::tests) fn directly_below(&self, node: u32) -> BTreeSet<u32> {

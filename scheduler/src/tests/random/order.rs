@@ -11,7 +11,7 @@ use super::driver::{outcome, success};
 use super::shapes::{POOLS, Shape, built, kids, shape};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(48, |n| n.parse().unwrap()), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn final_states_do_not_depend_on_the_order_of_completion(
@@ -63,7 +63,7 @@ fn ends_of(shape: &Shape, outcomes: &[Vec<Outcome>], mut order: u64, slots: u32)
         } else if w.leader.run(&run_id("r")).unwrap().state.is_terminal() {
             break;
         } else {
-            w.now = w.leader.next_deadline().unwrap().0;
+            w.now = w.now.max(w.leader.next_deadline().unwrap().0);
             w.tick();
         }
     }
@@ -80,5 +80,8 @@ fn ends_of(shape: &Shape, outcomes: &[Vec<Outcome>], mut order: u64, slots: u32)
 
 /// What a task does is its own affair.
 fn fate(run: &str, task: &str, number: u32) -> u64 {
-    format!("{run}/{task}/{number}").bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) >> 8
+    format!("{run}/{task}/{number}")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        >> 8
 }
