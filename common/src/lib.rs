@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod paths;
 pub mod pipeline;
 pub mod record;
+pub mod selector;
 pub mod state;
 pub mod time;
 
@@ -24,5 +25,6 @@ pub use ids::{
     Epoch, Fence, Index, NodeName, PipelineName, PoolName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, TaskKey, WorkerName,
 };
 pub use items::Items;
+pub use selector::Selector;
 pub use state::{Reason, State};
 pub use time::{Interval, Now, Timestamp};

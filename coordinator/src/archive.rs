@@ -7,7 +7,7 @@ use penstock_common::limits::{MAX_VALUE_BYTES, RUN_ID_WINDOW_MS};
 use penstock_common::record::{RunRecord, TaskRecord};
 use penstock_common::{RunId, RunNo};
 use penstock_proto::v1;
-use penstock_scheduler::{RunCut, RunFilter};
+use penstock_scheduler::{RunCut, RunFilter, SnapshotRun};
 use penstock_store::{Error as StoreError, Fenced, FencedError, Keys, Op, Range, Store};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -169,13 +169,27 @@ impl History {
         Ok(self.store.range(Range::key(&self.keys.head(no))).await?.pop().and_then(|kv| read_head(&kv.value)))
     }
 
-    /// A page of its tasks, from an index on.
+    /// A page of its tasks, from an index on; instances that are gone are not shown.
     pub(crate) async fn tasks(&self, no: RunNo, from: u32, limit: usize) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut tasks = self.stored_tasks(no, from, limit).await?;
+        tasks.retain(|task| !task.gone);
+        tasks.truncate(limit);
+        Ok(tasks)
+    }
+
+    /// A run as it was archived, whole.
+    pub(crate) async fn whole(&self, no: RunNo) -> Result<Option<SnapshotRun>, StoreError> {
+        let Some(record) = self.head(no).await? else { return Ok(None) };
+        Ok(Some(SnapshotRun { record, tasks: self.stored_tasks(no, 0, usize::MAX).await? }))
+    }
+
+    async fn stored_tasks(&self, no: RunNo, from: u32, limit: usize) -> Result<Vec<TaskRecord>, StoreError> {
         let chunk = from as usize / penstock_common::limits::TASKS_PER_CHUNK;
         let prefix = self.keys.history_run(no);
         let mut tasks = Vec::new();
         let mut next = format!("{prefix}{chunk:04x}/");
-        while tasks.len() < limit {
+        // Counted without those that are gone, which a reply leaves out.
+        while tasks.iter().filter(|task: &&TaskRecord| !task.gone).count() < limit {
             let values = self.store.range(Range::prefix(&prefix).starting_at(next.clone()).limit(4)).await?;
             let Some(last) = values.last() else { break };
             next = format!("{}\0", last.key);
@@ -186,7 +200,6 @@ impl History {
                 tasks.extend(records.map_err(|e| StoreError::Damaged(format!("{}: {e}", kv.key)))?.into_iter().filter(|t| t.index >= from));
             }
         }
-        tasks.truncate(limit);
         Ok(tasks)
     }
 

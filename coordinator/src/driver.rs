@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use penstock_common::limits::{BATCH_BYTES, COORDINATOR_SESSION_S, MAX_INPUTS_PER_BATCH};
-use penstock_common::record::Ended as EndedAttempt;
+use penstock_common::record::Report;
 use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId};
 use penstock_proto::encode_events;
 use penstock_scheduler::{Answer, Decision, Input, Rejection, RunCut};
@@ -187,7 +187,7 @@ impl Driver<'_> {
                 n = queues.reports.recv_many(&mut reports, 64), if open => {
                     if n == 0 { return Ended::Stepped; }
                     for Reported { session, reports } in reports.drain(..) {
-                        self.waiting.extend(reports.into_iter().map(|(fence, ended)| Work::Report(session.clone(), fence, ended)));
+                        self.waiting.extend(reports.into_iter().map(|(fence, report)| Work::Report(session.clone(), fence, report)));
                     }
                 }
                 () = async { match tick { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } }, if open => self.decide(Input::Tick),
@@ -321,7 +321,7 @@ impl Driver<'_> {
     fn decide_waiting(&mut self) {
         while self.has_room() {
             match self.waiting.pop_front() {
-                Some(Work::Report(session, fence, ended)) => self.report(session, fence, ended),
+                Some(Work::Report(session, fence, report)) => self.report(session, fence, report),
                 Some(Work::Command(command)) => self.command(command),
                 Some(Work::Gone(input)) => self.decide(input),
                 None => return,
@@ -329,8 +329,8 @@ impl Driver<'_> {
         }
     }
 
-    fn report(&mut self, session: SessionId, fence: Fence, ended: EndedAttempt) {
-        let answer = self.try_decide(Input::Report { session: session.clone(), fence, ended });
+    fn report(&mut self, session: SessionId, fence: Fence, report: Report) {
+        let answer = self.try_decide(Input::Report { session: session.clone(), fence, report: Box::new(report) });
         let acks = self.batch.held.acks.entry(session).or_default();
         match answer {
             Ok(Answer::Reported { current: true }) => acks.recorded.push(fence.0),
@@ -491,7 +491,7 @@ fn note(event: &Event) {
             tracing::info!(run = %created.id, pipeline = %created.pipeline, version = created.version, "run created")
         }
         Event::RunEnded { run, state, reason, .. } => tracing::info!(run = run.0, %state, ?reason, "run ended"),
-        Event::TaskRetrying { run, task, lost, .. } => tracing::info!(run = run.0, task, lost, "task goes to RETRY"),
+        Event::TaskRetrying { run, task, ended, .. } => tracing::info!(run = run.0, task, reason = ?ended.reason, "task goes to RETRY"),
         _ => {}
     }
 }

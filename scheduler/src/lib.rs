@@ -15,6 +15,8 @@
 mod cut;
 mod decide;
 pub mod explain;
+mod expression;
+mod gates;
 pub mod input;
 mod lanes;
 mod machine;
@@ -27,13 +29,13 @@ mod view;
 
 use std::sync::Arc;
 
-use penstock_common::{Digest, Event, Now, Seq, Timestamp};
+use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
 pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;
-pub use view::{RunFilter, WorkerView};
+pub use view::{PoolView, RunFilter, WorkerView};
 
 /// State, and the term of the leader if this replica leads.
 #[derive(Debug, Default)]
@@ -56,6 +58,21 @@ impl Scheduler {
     /// Gives a definition, which must happen before an event or a snapshot that names its digest.
     pub fn learn(&mut self, plan: Arc<Plan>) {
         self.state.learn(plan);
+    }
+
+    /// Gives an items file, which must happen before an event or a snapshot that names its digest.
+    pub fn learn_items(&mut self, items: Arc<Items>) {
+        self.state.items.insert(items.digest(), items);
+    }
+
+    /// Whether an items file is known.
+    pub fn knows_items(&self, digest: &Digest) -> bool {
+        self.state.items.contains_key(digest)
+    }
+
+    /// Gives an archived run, which must happen before the event that reopens it.
+    pub fn learn_run(&mut self, digest: Digest, run: SnapshotRun) {
+        self.state.reopening.insert(digest, run);
     }
 
     /// Whether a definition is known.

@@ -1,13 +1,14 @@
 //! What executes. A worker is stateless: one stream to the leader, leases in, reports out until they are acknowledged.
 //!
 //! ```text
-//!  leader ──Leases──▶ link ──▶ runner ──▶ attempt (one supervisor process each) ──Ended──▶ table ──Reports──▶ leader
+//!  leader ──Leases──▶ link ──▶ runner ──▶ attempt ──▶ executor of the task's type ──Report──▶ table ──Reports──▶ leader
 //! ```
 //!
-//! [`attempt`] executes one lease and knows nothing of connections; `table` holds what runs and what is not acknowledged;
+//! [`attempt`] executes one lease and knows nothing of connections; `executor` has a file for each type of task; `table` holds what runs and what is not acknowledged;
 //! `link` finds the leader; `runner` is the loop between them.
 
 pub mod attempt;
+mod executor;
 mod link;
 mod runner;
 mod table;

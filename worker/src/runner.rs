@@ -9,7 +9,7 @@ use std::time::Duration;
 use penstock_common::lease::Lease;
 use penstock_common::limits::{HEARTBEAT_MS, WORKER_SEEK_LEADER_MS, WORKER_SESSION_MS};
 use penstock_common::pipeline::Action;
-use penstock_common::record::Ended;
+use penstock_common::record::Report;
 use penstock_common::{Epoch, Fence, Reason};
 use penstock_proto::dial::Dialer;
 use penstock_proto::v1::{self, from_worker, to_worker};
@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::attempt::{self, Host, Stop};
+use crate::attempt::judge::Verdict;
+use crate::attempt::{self, Host, Stop, job};
+use crate::executor::noop;
 use crate::link::{self, Coordinators, Link, Outcome};
 use crate::table::Table;
 use crate::{Config, Error};
@@ -30,8 +32,8 @@ pub(crate) struct Runner {
     host: Host,
     table: Table,
     coordinators: Coordinators,
-    ended_tx: mpsc::Sender<(Fence, Ended)>,
-    ended: mpsc::Receiver<(Fence, Ended)>,
+    ended_tx: mpsc::Sender<(Fence, Report)>,
+    ended: mpsc::Receiver<(Fence, Report)>,
     link: Option<Link>,
     /// The highest term and entry seen.
     epoch: Epoch,
@@ -135,10 +137,10 @@ impl Runner {
                         Err(status) => self.unlink(status.message()),
                     }
                 }
-                Some((fence, ended)) = self.ended.recv() => {
-                    self.table.finish(fence, ended);
-                    while let Ok((fence, ended)) = self.ended.try_recv() {
-                        self.table.finish(fence, ended);
+                Some((fence, report)) = self.ended.recv() => {
+                    self.table.finish(fence, report);
+                    while let Ok((fence, report)) = self.ended.try_recv() {
+                        self.table.finish(fence, report);
                     }
                 }
                 () = tokio::time::sleep_until(pause), if self.link.is_none() && opening.is_none() => {}
@@ -298,16 +300,14 @@ impl Runner {
             Ok(lease) => lease,
             Err(error) => {
                 let detail = format!("worker {} cannot read this lease ({error}): is it older than the coordinator?", self.config.name);
-                return self.table.finish(fence, self.spawn_failed(&detail));
+                return self.table.finish(fence, job::never_began(&self.host, Verdict::failed(Reason::Spawn, &detail)));
             }
         };
         let stop = self.table.start(fence);
         let (host, ended) = (self.host.clone(), self.ended_tx.clone());
         if lease.spec.action == Action::Noop {
             // Answered here: a task that does nothing should cost nothing.
-            let now = (host.clock)();
-            self.table.finish(fence, Ended { started_at: now, ended_at: now, ..attempt::succeeded() });
-            return;
+            return self.table.finish(fence, noop::report((host.clock)()));
         }
         let span = tracing::info_span!("attempt", run = %lease.run, task = %lease.task, attempt = lease.number);
         penstock_telemetry::continue_trace(&span, &lease.traceparent);
@@ -318,22 +318,10 @@ impl Runner {
         tokio::spawn(execute.instrument(span));
     }
 
-    fn spawn_failed(&self, detail: &str) -> Ended {
-        let now = (self.host.clock)();
-        Ended {
-            state: penstock_common::State::Failed,
-            reason: Some(Reason::Spawn),
-            detail: detail.into(),
-            started_at: now,
-            ended_at: now,
-            ..attempt::succeeded()
-        }
-    }
-
     async fn report(&mut self) {
         while self.link.is_some() && self.table.has_fresh() {
             let reports = self.table.take_fresh(REPORTS_PER_MESSAGE);
-            let reports = reports.into_iter().map(|(fence, ended)| v1::Report { fence: fence.0, ended: Some(ended.into()) }).collect();
+            let reports = reports.into_iter().map(|(fence, report)| v1::Report::of(fence, report)).collect();
             self.say(from_worker::Kind::Reports(v1::Reports { reports })).await;
         }
     }

@@ -1,9 +1,9 @@
-//! What this worker holds: attempts that run, and ends that are not acknowledged. A fence is in it once.
+//! What this worker holds: attempts that run, and reports that are not acknowledged. A fence is in it once.
 
 use std::collections::BTreeMap;
 
 use penstock_common::Fence;
-use penstock_common::record::Ended;
+use penstock_common::record::Report;
 use tokio::sync::watch;
 
 use crate::attempt::Stop;
@@ -12,7 +12,7 @@ use crate::attempt::Stop;
 #[derive(Default)]
 pub(crate) struct Table {
     running: BTreeMap<Fence, watch::Sender<Stop>>,
-    finished: BTreeMap<Fence, Ended>,
+    finished: BTreeMap<Fence, Report>,
     /// Finished since the last report.
     fresh: Vec<Fence>,
 }
@@ -29,9 +29,9 @@ impl Table {
         receiver
     }
 
-    pub(crate) fn finish(&mut self, fence: Fence, ended: Ended) {
+    pub(crate) fn finish(&mut self, fence: Fence, report: Report) {
         self.running.remove(&fence);
-        self.finished.insert(fence, ended);
+        self.finished.insert(fence, report);
         self.fresh.push(fence);
     }
 
@@ -59,8 +59,8 @@ impl Table {
         }
     }
 
-    /// Ends that were not sent on this stream yet, at most so many.
-    pub(crate) fn take_fresh(&mut self, most: usize) -> Vec<(Fence, Ended)> {
+    /// Reports that were not sent on this stream yet, at most so many.
+    pub(crate) fn take_fresh(&mut self, most: usize) -> Vec<(Fence, Report)> {
         let rest = self.fresh.split_off(self.fresh.len().min(most));
         let taken = std::mem::replace(&mut self.fresh, rest);
         taken.into_iter().filter_map(|fence| Some((fence, self.finished.get(&fence)?.clone()))).collect()

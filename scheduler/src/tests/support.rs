@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use penstock_common::lease::Lease;
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::pipeline::{Pipeline, Retries, Task};
-use penstock_common::record::{Ended, TriggerKind};
+use penstock_common::pipeline::{Dependency, Pipeline, Retries, Task};
+use penstock_common::record::{Ended, Report, TriggerKind};
 use penstock_common::{Epoch, Event, Fence, Millis, Now, PipelineName, Reason, RunId, RunNo, Seq, SessionId, State, TaskId, Timestamp};
 
 use super::invariants::{Attached, Checker};
@@ -33,7 +33,8 @@ pub(super) fn run_id(name: &str) -> RunId {
 
 /// A task below others.
 pub(super) fn below(upstreams: &[&str]) -> Task {
-    Task { depends_on: upstreams.iter().map(|u| task_id(u)).collect(), ..Task::noop() }
+    let depends_on = upstreams.iter().map(|u| Dependency { task: task_id(u), when: None, paired: false }).collect();
+    Task { depends_on, ..Task::noop() }
 }
 
 pub(super) fn retries(max: u32) -> Retries {
@@ -41,16 +42,7 @@ pub(super) fn retries(max: u32) -> Retries {
 }
 
 pub(super) fn pipeline(name: &str, tasks: impl IntoIterator<Item = (String, Task)>) -> Pipeline {
-    Pipeline {
-        name: PipelineName::parse(name).unwrap(),
-        description: String::new(),
-        owner: String::new(),
-        tags: Vec::new(),
-        params: BTreeMap::new(),
-        max_active_runs: None,
-        run_timeout: None,
-        tasks: tasks.into_iter().map(|(id, task)| (task_id(&id), task)).collect(),
-    }
+    Pipeline::of(PipelineName::parse(name).unwrap(), tasks.into_iter().map(|(id, task)| (task_id(&id), task)).collect())
 }
 
 /// Pipeline `p` of these tasks.
@@ -93,6 +85,7 @@ pub(super) fn ended(outcome: &Outcome, at: i64) -> Ended {
         ended_at: Timestamp(at),
         metrics: Metrics::default(),
         outputs,
+        items: None,
         worker_died: false,
     }
 }

@@ -45,10 +45,15 @@ fn is_withheld(name: &[u8]) -> bool {
 }
 
 /// The name under which an attempt's processes carry its fence: how orphans are recognised.
-pub(super) const FENCE: &str = "PENSTOCK_FENCE";
+pub(crate) const FENCE: &str = "PENSTOCK_FENCE";
 
-/// The variables Penstock sets for an attempt. `output` is absolute.
-pub(super) fn told(lease: &Lease, params: &serde_json::Map<String, serde_json::Value>, output: &Path) -> BTreeMap<String, String> {
+/// The variables Penstock sets for an attempt. `output` and `items` are absolute paths, as the program sees them.
+pub(crate) fn told(
+    lease: &Lease,
+    params: &serde_json::Map<String, serde_json::Value>,
+    output: &Path,
+    items: &Path,
+) -> BTreeMap<String, String> {
     let mut vars: BTreeMap<String, String> = [
         ("PENSTOCK_RUN_ID", lease.run.to_string()),
         ("PENSTOCK_PIPELINE", lease.pipeline.to_string()),
@@ -58,6 +63,7 @@ pub(super) fn told(lease: &Lease, params: &serde_json::Map<String, serde_json::V
         ("PENSTOCK_IDEMPOTENCY_KEY", lease.idempotency_key()),
         ("PENSTOCK_PARAMS", lease.params.to_string()),
         ("PENSTOCK_OUTPUT", output.to_string_lossy().into_owned()),
+        ("PENSTOCK_ITEMS", items.to_string_lossy().into_owned()),
         ("TRACEPARENT", lease.traceparent.clone()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -68,7 +74,13 @@ pub(super) fn told(lease: &Lease, params: &serde_json::Map<String, serde_json::V
     if let Some(interval) = &lease.interval {
         vars.insert("PENSTOCK_INTERVAL_START".into(), interval.start().to_string());
         vars.insert("PENSTOCK_INTERVAL_END".into(), interval.end().to_string());
-        vars.insert("PENSTOCK_INTERVAL_DATE".into(), interval.date(super::template::ZONE));
+        vars.insert("PENSTOCK_INTERVAL_DATE".into(), interval.date(&lease.zone));
+    }
+    if let Some(item) = &lease.item {
+        vars.insert("PENSTOCK_ITEM".into(), item.to_string());
+    }
+    if let Some(instance) = lease.instance {
+        vars.insert("PENSTOCK_ITEM_INDEX".into(), instance.to_string());
     }
     for (name, value) in params {
         // A string as it is, anything else as JSON.

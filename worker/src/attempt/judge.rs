@@ -13,13 +13,28 @@
 
 use penstock_common::limits::MAX_DETAIL_BYTES;
 use penstock_common::{Millis, Reason, State};
+use serde::{Deserialize, Serialize};
 
-use super::control::Exit;
 use super::output::Report;
+
+/// How the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Exit {
+    /// Its exit code…
+    pub(crate) code: Option<i32>,
+    /// …or the signal that ended it.
+    pub(crate) signal: Option<i32>,
+    /// The supervisor had signalled it before it ended.
+    pub(crate) signalled: bool,
+    /// Descendants that outlived it and were killed.
+    pub(crate) leftovers: usize,
+    /// Descendants that could not be killed.
+    pub(crate) alive: usize,
+}
 
 /// How it came to its end, apart from what it reported.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The program ended.
     Exit(Exit),
     /// The supervisor died; what it was, and how many of the tree could not be killed.
@@ -28,7 +43,7 @@ pub(super) enum End {
 
 /// Why the worker stops a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The coordinator wants it.
     Cancelled(Reason),
     /// The lease is stale or the session over.
@@ -40,39 +55,39 @@ pub(super) enum Cause {
 }
 
 /// All there is to judge by.
-pub(super) struct Case<'a> {
-    pub(super) end: End,
-    pub(super) cause: Option<Cause>,
-    pub(super) report: &'a Report,
+pub(crate) struct Case<'a> {
+    pub(crate) end: End,
+    pub(crate) cause: Option<Cause>,
+    pub(crate) report: &'a Report,
     /// The kernel killed something for lack of memory while it ran.
-    pub(super) oom: bool,
+    pub(crate) oom: bool,
     /// The last lines of its log.
-    pub(super) tail: &'a str,
+    pub(crate) tail: &'a str,
 }
 
 /// State, reason, detail and exit code.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) state: State,
-    pub(super) reason: Option<Reason>,
-    pub(super) detail: String,
-    pub(super) exit_code: Option<i32>,
+pub(crate) struct Verdict {
+    pub(crate) state: State,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) detail: String,
+    pub(crate) exit_code: Option<i32>,
 }
 
 impl Verdict {
-    pub(super) fn failed(reason: Reason, detail: &str) -> Self {
+    pub(crate) fn failed(reason: Reason, detail: &str) -> Self {
         Self { state: State::Failed, reason: Some(reason), detail: detail.to_owned(), exit_code: None }
     }
-    fn skipped(detail: &str) -> Self {
+    pub(crate) fn skipped(detail: &str) -> Self {
         Self { state: State::Skipped, reason: Some(Reason::Task), detail: detail.to_owned(), exit_code: None }
     }
-    fn success() -> Self {
+    pub(crate) fn success() -> Self {
         Self { state: State::Success, reason: None, detail: String::new(), exit_code: None }
     }
 }
 
 impl Case<'_> {
-    pub(super) fn judge(&self) -> Verdict {
+    pub(crate) fn judge(&self) -> Verdict {
         let (verdict, exit_code, alive) = match &self.end {
             End::Exit(exit) => (self.exited(exit), exit.code, exit.alive),
             End::SupervisorDied { how, alive } => (self.orphaned(how), None, *alive),
@@ -159,7 +174,7 @@ impl Case<'_> {
 
 impl Cause {
     /// How an attempt ends that this stopped.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let cancelled = |reason, detail: String| Verdict { state: State::Cancelled, reason: Some(reason), detail, exit_code: None };
         match self {
             Self::Cancelled(reason) => cancelled(*reason, String::new()),
@@ -173,7 +188,7 @@ impl Cause {
 const SIGKILL: i32 = 9;
 
 /// `SIGSEGV (11)`
-pub(super) fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",

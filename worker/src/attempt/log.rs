@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The pipes are always read as fast as they fill, so a program is not slowed by its log: what is over the limits, or more
-//! than the disk takes, is dropped and counted. Trouble with the log never fails a task. Files are written off the runtime's
+//! than the disk takes, is dropped and counted. Secrets are masked before anything else is done with what was read. Trouble with the log never fails a task. Files are written off the runtime's
 //! threads. The last lines are kept in memory for the detail of a failure, also those that were dropped.
 
 use std::fs::{File, OpenOptions};
@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Clock;
+use super::mask::{Masker, Masks};
 
 /// Longer lines are split.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -34,16 +35,19 @@ const READS_PER_TURN: u32 = 4;
 const CLOSE_FOR: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
+pub(crate) enum Stream {
+    /// The program's standard output.
     Out,
+    /// Its standard error.
     Err,
+    /// Penstock's own words.
     Penstock,
 }
 
 type Writing = JoinHandle<(File, Vec<u8>, io::Result<()>)>;
 
 /// The log of one attempt while it is written.
-pub(super) struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     clock: Clock,
     lines: Lines,
@@ -54,7 +58,7 @@ pub(super) struct Log {
 
 impl Log {
     /// Opens the file, with the directories above it. Blocks. Without a file the log is only kept for the detail.
-    pub(super) fn open(path: PathBuf, clock: Clock) -> Self {
+    pub(crate) fn open(path: PathBuf, clock: Clock) -> Self {
         let open = || {
             std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
             OpenOptions::new().create(true).append(true).open(&path)
@@ -64,16 +68,38 @@ impl Log {
         Self { path, clock, lines, file, writing: None }
     }
 
-    /// Writes a line of Penstock's own.
-    pub(super) fn notice(&mut self, text: &str) {
+    /// From now on these are masked in all that is written.
+    pub(crate) fn mask(&mut self, masks: Masks) {
+        self.lines.masks = masks;
+    }
+
+    /// Writes lines of Penstock's own.
+    pub(crate) fn notice(&mut self, text: &str) {
         self.lines.stamp = stamp(&self.clock);
-        for line in text.lines() {
+        for line in self.lines.masks.text(text).lines() {
             self.lines.push(Stream::Penstock, line.as_bytes());
         }
     }
 
+    /// Takes bytes of the program's that come in another way than by a pipe. Never waits for the disk: see the top.
+    pub(crate) async fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        self.lines.stamp = stamp(&self.clock);
+        self.lines.take(stream, bytes, Instant::now());
+        if self.writing.as_ref().is_some_and(JoinHandle::is_finished) {
+            written(&mut self.writing, &mut self.file, &mut self.lines, &self.path).await;
+        }
+        self.write();
+    }
+
+    /// The last lines, when no more come.
+    pub(crate) fn tail(&mut self) -> String {
+        self.lines.stamp = stamp(&self.clock);
+        self.lines.end();
+        self.lines.last()
+    }
+
     /// Reads both pipes until both have ended. Can be dropped at any time; what was read is not lost.
-    pub(super) async fn pump(&mut self, out: &Receiver, err: &Receiver) {
+    pub(crate) async fn pump(&mut self, out: &Receiver, err: &Receiver) {
         let mut buffer = Vec::new();
         let (mut out_open, mut err_open) = (true, true);
         let mut reads = 0;
@@ -104,8 +130,8 @@ impl Log {
         }
     }
 
-    /// Writes what is left and closes the file. Returns the last lines.
-    pub(super) async fn close(mut self) -> String {
+    /// Writes what is left and closes the file.
+    pub(crate) async fn close(mut self) {
         self.lines.stamp = stamp(&self.clock);
         self.lines.end();
         let rest = async {
@@ -120,7 +146,6 @@ impl Log {
         if tokio::time::timeout(CLOSE_FOR, rest).await.is_err() {
             warn(&self.path, &io::Error::from(io::ErrorKind::TimedOut));
         }
-        self.lines.last()
     }
 
     /// Starts writing what is pending, unless a write is under way.
@@ -175,6 +200,9 @@ fn stamp(clock: &Clock) -> String {
 struct Lines {
     /// The time that lines get.
     stamp: String,
+    masks: Masks,
+    /// Of standard output and error: a secret may come in two pieces.
+    maskers: [Masker; 2],
     /// There is a file.
     kept: bool,
     /// Formatted and not yet written.
@@ -196,6 +224,15 @@ struct Lines {
 
 impl Lines {
     fn take(&mut self, stream: Stream, bytes: &[u8], now: Instant) {
+        if self.masks.is_empty() {
+            return self.take_masked(stream, bytes, now);
+        }
+        let mut masked = Vec::with_capacity(bytes.len());
+        self.maskers[usize::from(stream == Stream::Err)].feed(&self.masks, bytes, &mut masked);
+        self.take_masked(stream, &masked, now);
+    }
+
+    fn take_masked(&mut self, stream: Stream, bytes: &[u8], now: Instant) {
         self.remember(stream, bytes);
         let (begun, taken) = self.second.filter(|(begun, _)| now - *begun < Duration::from_secs(1)).unwrap_or((now, 0));
         self.second = Some((begun, taken + bytes.len() as u64));
@@ -233,7 +270,6 @@ impl Lines {
         }
     }
 
-    /// Every line passes here: the place to mask secrets.
     fn push(&mut self, stream: Stream, line: &[u8]) {
         if !self.kept || (self.full && stream != Stream::Penstock) {
             self.dropped += line.len() as u64;
@@ -276,6 +312,11 @@ impl Lines {
     /// Lines without an end, and what was dropped last.
     fn end(&mut self) {
         for (at, stream) in [(0, Stream::Out), (1, Stream::Err)] {
+            let mut held = Vec::new();
+            self.maskers[at].end(&self.masks, &mut held);
+            if !held.is_empty() {
+                self.take_masked(stream, &held, Instant::now());
+            }
             let line = std::mem::take(&mut self.begun[at]);
             if !line.is_empty() {
                 self.push(stream, &line);

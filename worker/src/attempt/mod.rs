@@ -1,47 +1,43 @@
-//! One attempt: what a lease asks for is done here, and what came of it is told as an [`Ended`].
+//! One attempt: what a lease asks for is done here, and what came of it is told as a [`Report`].
 //!
 //! ```text
-//!  execute ──▶ prepare: templates, log file, output file            (template, process)
-//!     │            └──▶ supervisor process ──▶ the user's program   (supervise, tree)
-//!     │  control socket: start, term, kill ▶ │ ◀ started, ended
-//!     │  pipes: stdout, stderr ─────────────▶ log file, tail        (log)
-//!     │  $PENSTOCK_OUTPUT ──────────────────▶ metrics, outputs      (output)
-//!     └──▶ judge: one of SUCCESS, FAILED, SKIPPED, CANCELLED        (judge)
+//!  execute ──▶ job: log file, templates, secrets, stop signal, deadline     (job, log, template, secrets, mask, halt)
+//!     │            └──▶ executor: the type of the task                       (crate::executor)
+//!     └──▶ judge: one of SUCCESS, FAILED, SKIPPED, CANCELLED; or not yet     (judge)
 //! ```
-//!
-//! Each attempt has a supervisor process of its own: it is session leader and child subreaper, so every process that the
-//! program ever starts is its descendant, and it kills them all when the program ends, when it is told to, or when its
-//! control socket closes because the worker died, in whatever way. A process group would lose whoever calls `setsid`.
 //!
 //! Nothing here knows the connection, slots or other attempts; retrying is decided by the coordinator.
 
-mod control;
-mod environment;
-mod judge;
-mod leftovers;
-mod log;
-mod oom;
-mod output;
-mod process;
-mod spawn;
-mod supervise;
+pub(crate) mod environment;
+pub(crate) mod follow;
+pub(crate) mod halt;
+mod items;
+pub(crate) mod job;
+pub(crate) mod judge;
+pub(crate) mod log;
+pub(crate) mod mask;
+pub(crate) mod output;
+mod secrets;
 mod template;
-mod tree;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use penstock_common::lease::Lease;
-use penstock_common::metrics::{Metrics, Outputs};
+use penstock_common::metrics::Metrics;
 use penstock_common::pipeline::Action;
-use penstock_common::record::Ended;
-use penstock_common::{Reason, State, Timestamp};
+use penstock_common::record::Report;
+use penstock_common::{Reason, Timestamp};
 use tokio::sync::watch;
 
-pub use environment::inherited;
-pub use leftovers::{become_subreaper, wait_for_leftovers};
-pub use supervise::supervise;
+use self::halt::Halt;
+use self::job::Job;
+use crate::executor::{self, noop};
+
+pub use self::environment::inherited;
+pub use self::secrets::{Missing, Secrets};
+pub use crate::executor::process::{become_subreaper, supervise, wait_for_leftovers};
 
 /// The wall clock, injected: it serves display only, deadlines use the runtime's monotonic clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -61,6 +57,8 @@ pub struct Host {
     pub env: Arc<[(OsString, OsString)]>,
     /// The wall clock.
     pub clock: Clock,
+    /// The secrets that documents name.
+    pub secrets: Secrets,
 }
 
 impl Host {
@@ -74,6 +72,7 @@ impl Host {
             supervisor: vec!["/proc/self/exe".into(), "supervise".into()],
             env: inherited(std::env::vars_os()).into(),
             clock,
+            secrets: Secrets::default(),
         }
     }
 }
@@ -86,39 +85,34 @@ pub enum Stop {
     Go,
     /// SIGTERM, after the task's `grace` SIGKILL, to the whole tree: CANCELLED with this reason.
     Cancel(Reason),
-    /// SIGKILL at once: the lease is stale or the session is over. The [`Ended`] is CANCELLED(lost) and nobody needs it.
+    /// SIGKILL at once: the lease is stale or the session is over. The report is CANCELLED(lost) and nobody needs it.
     Kill,
 }
 
-/// Executes one attempt to its end and says how it ended. Never panics and never returns early: when it returns, the
-/// program and all its descendants are dead, unless the detail says that some could not be killed.
+/// Executes one attempt to its end, or one probe of a sensor, and says what came of it. Never panics and never returns early:
+/// when it returns, nothing of the attempt runs any more, unless the detail says that some processes could not be killed.
 ///
-/// A task of type `noop` is answered at once, without a system call but for the clock. Dropping the future kills the tree,
-/// a moment later. `live` gets the metrics told so far while the program runs, a few times a second.
+/// A task of type `noop` is answered at once, without a system call but for the clock. Dropping the future kills what runs,
+/// a moment later. `live` gets the metrics told so far while a program runs, a few times a second.
 ///
 /// Needs a tokio runtime with I/O and time.
-pub async fn execute(lease: &Lease, host: &Host, stop: watch::Receiver<Stop>, live: Option<watch::Sender<Metrics>>) -> Ended {
+pub async fn execute(lease: &Lease, host: &Host, stop: watch::Receiver<Stop>, live: Option<watch::Sender<Metrics>>) -> Report {
     match &lease.spec.action {
-        Action::Noop => {
-            let now = (host.clock)();
-            Ended { started_at: now, ended_at: now, ..succeeded() }
-        }
+        Action::Noop => noop::report((host.clock)()),
         // Boxed, so that the future of a noop stays small.
-        Action::Run(_) | Action::Shell(_) => Box::pin(process::execute(lease, host, stop, live)).await,
+        _ => Box::pin(carry_out(lease, host, stop, live)).await,
     }
 }
 
-/// The end of an attempt that did nothing and did it well; its times are the caller's to fill in.
-pub(crate) fn succeeded() -> Ended {
-    Ended {
-        state: State::Success,
-        reason: None,
-        detail: Arc::default(),
-        exit_code: None,
-        started_at: Timestamp(0),
-        ended_at: Timestamp(0),
-        metrics: Metrics::default(),
-        outputs: Outputs::default(),
-        worker_died: false,
+async fn carry_out(lease: &Lease, host: &Host, stop: watch::Receiver<Stop>, live: Option<watch::Sender<Metrics>>) -> Report {
+    let mut halt = Halt::new(stop, lease.spec.timeout);
+    if let Some(cause) = halt.said() {
+        return job::never_began(host, cause.verdict());
     }
+    let mut job = match Job::new(lease, host, halt, live).await {
+        Ok(job) => job,
+        Err(verdict) => return job::never_began(host, verdict),
+    };
+    let done = executor::execute(&mut job).await;
+    job.finish(done).await
 }

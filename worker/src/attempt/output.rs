@@ -13,10 +13,12 @@ use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::{Fence, ids};
 use serde_json::Value;
 
+use super::mask::Masks;
+
 /// How the names of output files begin.
-pub(super) const FILE_PREFIX: &str = "output-";
+pub(crate) const FILE_PREFIX: &str = "output-";
 /// What one file may come to: a metrics line a second for a week is 60 MiB.
-pub(super) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// What one line may come to: 64 KiB of outputs, were each byte written as an escape of six, twice.
 const MAX_LINE_BYTES: usize = 12 * MAX_TASK_OUTPUT_BYTES;
 /// Bytes of outputs held while reading: later values may still be shorter.
@@ -26,50 +28,62 @@ const MAX_WARNINGS: usize = 20;
 /// A skip's or fail's reason.
 const MAX_WHY_BYTES: usize = penstock_common::limits::MAX_DETAIL_BYTES;
 
-/// The file, which goes with it.
-pub(super) struct OutputFile(PathBuf);
+/// The files that one attempt may write for Penstock, which go with this.
+pub(crate) struct OutputFiles {
+    output: PathBuf,
+    items: PathBuf,
+}
 
-impl OutputFile {
-    /// An empty file for one attempt, readable by this user only.
-    pub(super) fn create(scratch: &Path, fence: Fence) -> io::Result<Self> {
-        let path = std::path::absolute(scratch.join(format!("{FILE_PREFIX}{fence}.jsonl")))?;
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path)?;
-        Ok(Self(path))
+impl OutputFiles {
+    /// An empty output file, readable by this user only, and a path for the items, where nothing is: a file of no items is
+    /// something else than none. Blocks.
+    pub(crate) fn create(scratch: &Path, fence: Fence) -> io::Result<Self> {
+        let output = std::path::absolute(scratch.join(format!("{FILE_PREFIX}{fence}.jsonl")))?;
+        let items = output.with_file_name(format!("{FILE_PREFIX}{fence}.items.jsonl"));
+        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&output)?;
+        Ok(Self { output, items })
     }
-    pub(super) fn path(&self) -> &Path {
-        &self.0
+    /// `$PENSTOCK_OUTPUT`, absolute.
+    pub(crate) fn output(&self) -> &Path {
+        &self.output
+    }
+    /// `$PENSTOCK_ITEMS`, absolute.
+    pub(crate) fn items(&self) -> &Path {
+        &self.items
     }
 }
 
-impl Drop for OutputFile {
+impl Drop for OutputFiles {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // the program may have removed it
+        for path in [&self.output, &self.items] {
+            let _ = std::fs::remove_file(path); // the program may have removed it, or never made it
+        }
     }
 }
 
 /// What was reported.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Report {
-    pub(super) metrics: Metrics,
-    pub(super) outputs: Outputs,
+pub(crate) struct Report {
+    pub(crate) metrics: Metrics,
+    pub(crate) outputs: Outputs,
     /// `{"skip": why}`
-    pub(super) skip: Option<String>,
+    pub(crate) skip: Option<String>,
     /// `{"fail": why}`
-    pub(super) fail: Option<String>,
+    pub(crate) fail: Option<String>,
     /// It is more than an attempt may report: in what way, and what to do.
-    pub(super) too_large: Option<String>,
+    pub(crate) too_large: Option<String>,
     /// What was ignored, and why; at most a few.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Warnings not in `warnings`.
-    pub(super) more_warnings: usize,
+    pub(crate) more_warnings: usize,
     /// Bytes of `outputs`.
-    pub(super) held: usize,
+    pub(crate) held: usize,
 }
 
 impl Report {
     /// Reads the whole file. Blocks.
-    pub(super) fn read(path: &Path) -> Self {
-        let mut tail = Tail::new(path);
+    pub(crate) fn read(path: &Path, masks: &Masks) -> Self {
+        let mut tail = Tail::new(path, masks.clone());
         if let Err(error) = tail.follow() {
             tail.report.warn(None, &format!("the output file cannot be read: {error}"));
         }
@@ -95,11 +109,12 @@ impl Report {
         self.warnings.push(line.map_or_else(|| what.to_owned(), |line| format!("line {line} of the output file: {what}")));
     }
 
-    fn line(&mut self, number: usize, line: &[u8]) {
+    fn line(&mut self, number: usize, line: &[u8], masks: &Masks) {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let object = match serde_json::from_slice::<Value>(line) {
+        // Masked before anything is taken from it, so also before anything is cut.
+        let object = match serde_json::from_slice::<Value>(line).map(|value| masks.value(value)) {
             Ok(Value::Object(object)) => object,
             Ok(_) => {
                 return self.warn(Some(number), "ignored, as it is not a JSON object such as {\"metrics\": {\"records_out\": 5}}");
@@ -185,7 +200,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// Reads a file that grows.
-pub(super) struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     file: Option<(File, u64)>,
     /// Where in the file reading goes on.
@@ -193,20 +208,21 @@ pub(super) struct Tail {
     line: Vec<u8>,
     lines: usize,
     report: Report,
+    masks: Masks,
 }
 
 impl Tail {
-    pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), file: None, offset: 0, line: Vec::new(), lines: 0, report: Report::default() }
+    pub(crate) fn new(path: &Path, masks: Masks) -> Self {
+        Self { path: path.to_owned(), file: None, offset: 0, line: Vec::new(), lines: 0, report: Report::default(), masks }
     }
 
     /// What the complete lines so far say.
-    pub(super) fn report(&self) -> &Report {
+    pub(crate) fn report(&self) -> &Report {
         &self.report
     }
 
     /// Reads what has come since the last time. Blocks, though never for a pipe or a device in the file's place.
-    pub(super) fn follow(&mut self) -> io::Result<()> {
+    pub(crate) fn follow(&mut self) -> io::Result<()> {
         let found = match std::fs::metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,
@@ -219,7 +235,7 @@ impl Tail {
             }
             let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
             let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
-            *self = Self { file: Some((file, found.ino())), ..Self::new(&self.path) };
+            *self = Self { file: Some((file, found.ino())), ..Self::new(&self.path, self.masks.clone()) };
         }
         if found.len() > MAX_FILE_BYTES {
             self.report.too_large = Some(format!(
@@ -245,7 +261,7 @@ impl Tail {
                 rest = &rest[end + 1..];
                 self.lines += 1;
                 let line = std::mem::take(&mut self.line);
-                self.report.line(self.lines, &line);
+                self.report.line(self.lines, &line, &self.masks);
             }
             self.line.extend_from_slice(rest);
             if self.line.len() > MAX_LINE_BYTES || self.offset > MAX_FILE_BYTES {
@@ -262,7 +278,7 @@ impl Tail {
     /// Takes a last line without a newline too.
     fn end(mut self) -> Report {
         if self.report.too_large.is_none() {
-            self.report.line(self.lines + 1, &self.line);
+            self.report.line(self.lines + 1, &self.line, &self.masks);
         }
         self.report
     }

@@ -14,20 +14,18 @@ use penstock_common::lease::Lease;
 const FUEL: u64 = 100_000;
 /// What one template may come to. The kernel takes no argument or variable over 128 KiB.
 const MAX_RENDERED_BYTES: usize = 128 * 1024;
-/// The zone of `interval.date`, until a lease says its pipeline's.
-pub(super) const ZONE: &str = "UTC";
 
 /// Renders the templates of one attempt.
-pub(super) struct Templates<'a> {
-    environment: Environment<'a>,
+pub(crate) struct Templates {
+    environment: Environment<'static>,
     context: Value,
     /// What the context has, for messages.
     names: String,
 }
 
-impl Templates<'_> {
+impl Templates {
     /// The context of a lease: `params`, `run`, `interval`, `task` and `outputs`.
-    pub(super) fn new(lease: &Lease, params: &serde_json::Map<String, serde_json::Value>) -> Self {
+    pub(crate) fn new(lease: &Lease, params: &serde_json::Map<String, serde_json::Value>) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
@@ -38,10 +36,11 @@ impl Templates<'_> {
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         context.insert("params", Value::from(Serde(params)));
         context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
-        let task = [("id", Value::from(lease.task.as_str())), ("attempt", Value::from(lease.number))];
+        let task = [("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))];
         context.insert("task", Value::from_pairs(task));
         if let Some(interval) = &lease.interval {
-            let interval = [("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(ZONE))];
+            let interval =
+                [("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(&lease.zone))];
             context.insert("interval", Value::from_pairs(interval));
         }
         let outputs: BTreeMap<String, BTreeMap<String, Value>> = lease
@@ -63,7 +62,7 @@ impl Templates<'_> {
     }
 
     /// Renders the template of the named element, such as `run[2]`; an error says what to change.
-    pub(super) fn render(&self, element: &str, template: &str) -> Result<String, String> {
+    pub(crate) fn render(&self, element: &str, template: &str) -> Result<String, String> {
         let rendered = if ["{{", "{%", "{#"].iter().any(|opening| template.contains(opening)) {
             self.environment.render_str(template, &self.context).map_err(|error| self.explain(element, template, &error))?
         } else {

@@ -18,10 +18,10 @@ use penstock_common::Fence;
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
 
-use super::environment::FENCE;
-use super::judge::signal_name;
-use super::output::FILE_PREFIX;
 use super::tree::{self, Process};
+use crate::attempt::environment::FENCE;
+use crate::attempt::judge::signal_name;
+use crate::attempt::output::FILE_PREFIX;
 
 /// The lock's file in the scratch directory.
 pub(super) const LOCK: &str = "leftovers.lock";

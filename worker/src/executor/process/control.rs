@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::judge::Exit;
+
 /// SIGTERM to the whole tree.
 pub(super) const TERM: &str = "term\n";
 /// SIGKILL to the whole tree.
@@ -59,19 +61,4 @@ pub(super) enum Step {
     Spawn,
     /// It was told to stop before that.
     Stopped,
-}
-
-/// How the program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct Exit {
-    /// Its exit code…
-    pub(super) code: Option<i32>,
-    /// …or the signal that ended it.
-    pub(super) signal: Option<i32>,
-    /// The supervisor had signalled it before it ended.
-    pub(super) signalled: bool,
-    /// Descendants that outlived it and were killed.
-    pub(super) leftovers: usize,
-    /// Descendants that could not be killed.
-    pub(super) alive: usize,
 }

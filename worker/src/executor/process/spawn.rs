@@ -10,8 +10,8 @@ use std::process::{Child, Command};
 
 use rustix::io::Errno;
 
-use super::Host;
 use super::control::{NotStarted, Start, Step};
+use crate::attempt::Host;
 
 /// A supervisor that waits for its [`Start`], with this side's ends of what connects it.
 pub(super) struct Spawned {

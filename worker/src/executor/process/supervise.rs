@@ -25,9 +25,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
-use super::control::{self, Exit, NotStarted, Start, Step, Told};
+use super::control::{self, NotStarted, Start, Step, Told};
 use super::leftovers;
 use super::tree::Tree;
+use crate::attempt::judge::Exit;
 
 /// The threads read lines and /proc.
 const STACK_BYTES: usize = 256 * 1024;
