@@ -190,6 +190,7 @@ fn what_is_expected_is_merged_key_by_key() {
     refused_in_task("expect: {records: {min: -1}}", "4:29", "out of range: -1", "from 0 on");
     refused_in_task("expect: {records: 5}", "4:23", "`records` must be a mapping, found the number 5", "max, min");
     refused_in_task("expect: {rejected: {max_ratio: 5}}", "4:36", "out of range: 5", "0.01 is one of a hundred");
+    refused_in_task("expect: {rejected: {max_ratio: 1%}}", "4:36", "must be a number, found the text \"1%\"", "write 0.01");
     refused_in_task("expect: {rejected: {min: 5}}", "4:25", "unknown key `min`", "max_ratio");
     refused_in_task("expect: {records: {min: 5}, action: stop}", "4:41", "one of alert, fail, hold", "");
     warned(&in_task("expect: {action: hold}"), "4:22", "`action` has no effect", "records: {min: 1000}");
