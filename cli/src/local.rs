@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
+    let host = host(folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
     let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
