@@ -87,7 +87,10 @@ async fn what_waits_for_people_and_other_runs_takes_no_slot_and_survives_the_lea
     let _turn = turn().await;
     let mut cluster = Cluster::start(Options { coordinators: 2, workers: 1, slots: 1, ..Options::default() }).await;
     let client = cluster.client();
-    client.register("c", "pipeline: child\nparams: {n: {type: int}}\ntasks:\n  a: {shell: \"until [ -e go ]; do sleep 0.1; done\"}\n").await.unwrap();
+    client
+        .register("c", "pipeline: child\nparams: {n: {type: int}}\ntasks:\n  a: {shell: \"until [ -e go ]; do sleep 0.1; done\"}\n")
+        .await
+        .unwrap();
     let document = "pipeline: p\nparams: {n: {type: int, default: 7}}\ntasks:\n  ask: {approve: Is it well?}\n  no: {approve: Really?, allow_failure: true}\n  call: {pipeline: {name: child, params: {n: \"{{ params.n }}\"}}}\n  work: {shell: echo I run beside those that wait, depends_on: {no: completed}}\n  end: {run: [echo, \"{{ outputs.call.run_id }}\"], depends_on: [ask, call, work]}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
