@@ -20,7 +20,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
 use super::{address, target};
-use crate::executor::tls;
+use crate::executor::{chain, tls};
 
 /// Redirects followed.
 const MAX_REDIRECTS: usize = 10;
@@ -206,15 +206,4 @@ async fn secured(url: &Url, stream: TcpStream) -> Result<Box<dyn Io>, Failure> {
         Ok(secured) => Ok(Box::new(secured.map_err(|error| failed(&error))?)),
         Err(_) => Err(failed(&format!("no answer within {} s", CONNECT_FOR.as_secs()))),
     }
-}
-
-/// The error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
