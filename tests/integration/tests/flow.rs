@@ -161,7 +161,7 @@ async fn an_items_file_maps_a_task_over_a_failover_and_over_a_restart() {
     let server = ["--checkpoint-entries", "5", "--journal-keep", "0"].map(str::to_owned).to_vec();
     let mut cluster = Cluster::start(Options { coordinators: 1, workers: 2, server, ..Options::default() }).await;
     let client = cluster.client();
-    let document = "pipeline: p\ntasks:\n  list: {shell: \"seq 1 2000 > $PENSTOCK_ITEMS\"}\n  hold: {depends_on: [list], shell: \"until [ -e go ]; do sleep 0.1; done\"}\n  each: {depends_on: [list, hold], for_each: items.list, noop: true}\n  pair: {depends_on: [\"each[*]\"], noop: true}\n  odd: {for_each: [a, b], shell: \"echo \\\"{\\\\\\\"output\\\\\\\": {\\\\\\\"k\\\\\\\": \\\\\\\"$X\\\\\\\"}}\\\" >> $PENSTOCK_OUTPUT\", env: {X: \"{{ item }}!\"}}\n  end: {depends_on: [pair, odd], run: [test, \"{{ outputs.odd.k }}\", \"=\", '[\"a!\", \"b!\"]']}\n";
+    let document = "pipeline: p\ntasks:\n  list: {shell: \"seq 1 2000 > $PENSTOCK_ITEMS\"}\n  hold: {depends_on: [list], shell: \"until [ -e go ]; do sleep 0.1; done\"}\n  each: {depends_on: [list, hold], for_each: items.list, noop: true}\n  pair: {depends_on: [\"each[*]\"], noop: true}\n  odd: {for_each: [a, b], shell: \"echo \\\"{\\\\\\\"output\\\\\\\": {\\\\\\\"k\\\\\\\": \\\\\\\"$X\\\\\\\"}}\\\" >> $PENSTOCK_OUTPUT\", env: {X: \"{{ item }}!\"}}\n  end: {depends_on: [pair, odd], run: [test, \"{{ outputs.odd.k }}\", \"=\", '[\"a!\",\"b!\"]']}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     eventually("the items are there, and a checkpoint names them", LATE, || async {
