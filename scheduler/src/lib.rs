@@ -9,8 +9,8 @@
 //! No async, clock, randomness, hash-order iteration or I/O: time and jitter come in as values. A replica that replays
 //! the events of `decide` has the identical [`State`]; that is why failover, hot standby, history and simulation work.
 //!
-//! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term` and
-//! `lanes` (who waits for what), `decide/` (one file a verb).
+//! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term`,
+//! `lanes`, `gates` and `timers` (who waits for what), `decide/` (one file a verb).
 
 mod cut;
 mod decide;
@@ -25,6 +25,7 @@ mod state;
 mod term;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod view;
 
 use std::collections::BTreeSet;
