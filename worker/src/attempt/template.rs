@@ -91,8 +91,7 @@ impl Templates {
         if !has_tags(template) {
             return Ok(template.to_owned());
         }
-        let rendered =
-            self.environment.render_str(template, &self.context).map_err(|error| self.explain(element, template, &error))?;
+        let rendered = self.environment.render_str(template, &self.context).map_err(|error| self.explain(element, template, &error))?;
         if rendered.len() > MAX_TEXT_BYTES {
             return Err(format!(
                 "{element} {}: the value is {} bytes, and at most {MAX_TEXT_BYTES} are possible: store the data and pass a reference to it",
@@ -111,9 +110,9 @@ impl Templates {
                 Some(value) => value,
                 None => self.text(element, template)?.into(),
             },
-            Json::Array(items) => {
-                Json::Array(items.iter().enumerate().map(|(i, item)| self.json(&format!("{element}[{i}]"), item)).collect::<Result<_, _>>()?)
-            }
+            Json::Array(items) => Json::Array(
+                items.iter().enumerate().map(|(i, item)| self.json(&format!("{element}[{i}]"), item)).collect::<Result<_, _>>()?,
+            ),
             Json::Object(fields) => {
                 let field = |(key, field): (&String, &Json)| Ok((key.clone(), self.json(&format!("{element}.{key}"), field)?));
                 Json::Object(fields.iter().map(field).collect::<Result<_, String>>()?)
@@ -133,7 +132,8 @@ impl Templates {
         if value.is_undefined() {
             return Err(format!("{element} {}: undefined value. Defined here: {}", shown(template), self.names));
         }
-        let value = serde_json::to_value(&value).map_err(|error| format!("{element} {}: this value is not JSON: {error}", shown(template)))?;
+        let value =
+            serde_json::to_value(&value).map_err(|error| format!("{element} {}: this value is not JSON: {error}", shown(template)))?;
         if value.as_str().map_or(0, str::len) > MAX_TEXT_BYTES {
             return Err(format!("{element} {}: the value has more than {MAX_TEXT_BYTES} bytes", shown(template)));
         }

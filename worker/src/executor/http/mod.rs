@@ -119,7 +119,8 @@ impl Request<'_> {
         let http = self.0;
         let wrong = |why: String| Verdict::failed(Reason::Template, &why);
         let method = Method::from_bytes(http.method.as_bytes()).map_err(|_| wrong(format!("http.method: {:?} is none", http.method)))?;
-        let url = job.templates.pieces("http.url", &http.url).and_then(|pieces| target::url(&pieces).map_err(|why| format!("http.url: {why}")));
+        let url =
+            job.templates.pieces("http.url", &http.url).and_then(|pieces| target::url(&pieces).map_err(|why| format!("http.url: {why}")));
         let url = url.map_err(wrong)?;
 
         let mut headers = HeaderMap::new();
