@@ -84,7 +84,9 @@ impl<'a> Job<'a> {
     pub(crate) async fn configured(&mut self, what: &str, setting: &Setting) -> Result<String, Verdict> {
         match setting {
             Setting::Template(text) => Ok(text.clone()),
-            Setting::Secret { secret } => self.secret(secret).await.map_err(|verdict| Verdict { detail: format!("{what}: {}", verdict.detail), ..verdict }),
+            Setting::Secret { secret } => {
+                self.secret(secret).await.map_err(|verdict| Verdict { detail: format!("{what}: {}", verdict.detail), ..verdict })
+            }
         }
     }
 

@@ -46,13 +46,30 @@ struct Batch {
     want_row: bool,
 }
 
-/// What the statements did.
+/// What a statement did, or several.
 #[derive(Default)]
 pub(super) struct Ran {
     /// Rows affected; `None`: by their nature they affect none.
     records: Option<u64>,
     /// Of the last statement's first row, by column.
     pub(super) row: Option<Vec<(String, Cell)>>,
+}
+
+impl Ran {
+    /// After this, another statement did that.
+    fn then(self, next: Self) -> Self {
+        let records = match (self.records, next.records) {
+            (Some(before), Some(now)) => Some(before + now),
+            (before, now) => before.or(now),
+        };
+        Self { records, row: next.row }
+    }
+
+    /// For the log.
+    fn told(&self, batch: &Batch, number: usize, text: &str) -> String {
+        let rows = self.records.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
+        format!("{}, statement {number}{rows}: {}", batch.connection, shown(text))
+    }
 }
 
 /// A value as JSON, or why it has no form in it.
@@ -221,7 +238,9 @@ mod tests {
         for change in ["insert into a values (1)", "  -- why\n/* how */ UPDATE a set b = 1", "Delete from a", "replace into a values (1)"] {
             assert!(is_change(change), "{change}");
         }
-        for read in ["select 'insert'", "-- insert\nselect 1", "/* insert", "", "with x as (delete from a returning *) select * from x", "inserted"] {
+        for read in
+            ["select 'insert'", "-- insert\nselect 1", "/* insert", "", "with x as (delete from a returning *) select * from x", "inserted"]
+        {
             assert!(!is_change(read), "{read}");
         }
         assert_eq!(affected("insert into a values (1) returning id", true, 1), Some(1));

@@ -9,12 +9,12 @@ use futures_util::TryStreamExt as _;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::ErrorPosition;
 use tokio_postgres::{AsyncMessage, Client, Config, Error};
 
 use super::value::{Bound, Read};
-use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, place, shown};
+use super::{Batch, Failed, Fault, Ran, Rendered, affected, check_count, place};
 use crate::attempt::job::Job;
 use crate::executor::chain;
 use crate::executor::tls::{self, ForPostgres};
@@ -103,11 +103,17 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, password: Option<String>, 
 fn config(url: &str, password: Option<String>) -> Result<Config, String> {
     // Certificates are always verified.
     let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
-    let mut config: Config = url.parse().map_err(|_| {
-        "its URL cannot be read: expected is postgres://user@host:5432/database?sslmode=require, in which special characters of user and \
-         password are percent-encoded"
-            .to_owned()
-    })?;
+    let unreadable = "its URL cannot be read: expected is postgres://user@host:5432/database?sslmode=require, in which special characters of \
+                      user and password are percent-encoded";
+    let mut config: Config = url.parse().map_err(|_| unreadable.to_owned())?;
+    // The end of a password with an @ in it.
+    let is_name = |host: &Host| match host {
+        Host::Tcp(name) => name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':')),
+        Host::Unix(_) => true,
+    };
+    if !config.get_hosts().iter().all(is_name) {
+        return Err(unreadable.to_owned());
+    }
     if let Some(password) = password {
         config.password(password);
     }
@@ -121,7 +127,11 @@ fn config(url: &str, password: Option<String>) -> Result<Config, String> {
 }
 
 fn unreachable(config: &Config, error: &Error) -> String {
-    let hosts: Vec<String> = config.get_hosts().iter().map(|host| format!("{host:?}")).collect();
+    let name = |host: &Host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    };
+    let hosts: Vec<String> = config.get_hosts().iter().map(name).collect();
     let mut why = chain(error);
     if why.contains("certificate") {
         why.push_str(": name its authority in SSL_CERT_FILE, or say sslmode=disable in the URL where the network is trusted");
@@ -131,7 +141,9 @@ fn unreachable(config: &Config, error: &Error) -> String {
 
 async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said: &mpsc::Sender<String>) -> Result<Ran, Fault> {
     let last = batch.statements.len();
-    let control = async |number, statement: &str| client.batch_execute(statement).await.map_err(|error| Fault::Statement(number, explain(&error, "")));
+    let control = async |number, statement: &str| {
+        client.batch_execute(statement).await.map_err(|error| Fault::Statement(number, explain(&error, "")))
+    };
     if batch.transaction {
         control(1, "BEGIN").await?;
     }
@@ -140,11 +152,9 @@ async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said:
         if stopping.load(Ordering::Relaxed) {
             return Err(Fault::Statement(number, "stopped before it began".to_owned()));
         }
-        let (records, row) = statement(client, number, rendered, number == last && batch.want_row).await?;
-        let rows = records.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
-        let _ = said.try_send(format!("{}, statement {number}{rows}: {}", batch.connection, shown(&rendered.text)));
-        ran.records = ran.records.map_or(records, |sum| Some(sum + records.unwrap_or(0)));
-        ran.row = row;
+        let did = statement(client, number, rendered, number == last && batch.want_row).await?;
+        let _ = said.try_send(did.told(batch, number, &rendered.text)); // behind a flood of notices it is cut too
+        ran = ran.then(did);
     }
     if batch.transaction {
         // A deferred constraint is checked here.
@@ -153,15 +163,17 @@ async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said:
     Ok(ran)
 }
 
-#[expect(clippy::type_complexity, reason = "rows affected and the first row, used in one place")]
-async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<(Option<u64>, Option<Vec<(String, Cell)>>), Fault> {
+async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
     let text = &rendered.text;
     let refused = |error: Error| Fault::Statement(number, explain(&error, text));
     let prepared = client.prepare(text).await.map_err(refused)?;
     check_count(rendered.bind.len(), prepared.params().len()).map_err(|why| Fault::Document(number, why))?;
     let has_columns = !prepared.columns().is_empty();
     if want_row && !has_columns {
-        return Err(Fault::Document(number, "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned()));
+        return Err(Fault::Document(
+            number,
+            "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned(),
+        ));
     }
     let rows = client.query_raw(&prepared, rendered.bind.iter().map(Bound)).await.map_err(refused)?;
     let mut rows = pin!(rows);
@@ -172,7 +184,7 @@ async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row
             first = Some(row.columns().iter().enumerate().map(cell).collect::<Result<_, Error>>().map_err(refused)?);
         }
     }
-    Ok((affected(text, has_columns, rows.rows_affected().unwrap_or(0)), first))
+    Ok(Ran { records: affected(text, has_columns, rows.rows_affected().unwrap_or(0)), row: first })
 }
 
 fn explain(error: &Error, text: &str) -> String {

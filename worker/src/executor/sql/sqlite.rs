@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, place, shown};
+use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, place};
 use crate::attempt::job::Job;
 
 /// How long another writer is waited for.
@@ -88,7 +88,8 @@ impl Session {
     /// Dropped unfinished, a transaction is rolled back with its connection.
     fn run(&mut self, batch: &Batch, said: &mpsc::Sender<String>) -> Result<Ran, Fault> {
         let last = batch.statements.len();
-        let control = |number, statement: &str| self.connection.execute_batch(statement).map_err(|error| Fault::Statement(number, error.to_string()));
+        let control =
+            |number, statement: &str| self.connection.execute_batch(statement).map_err(|error| Fault::Statement(number, error.to_string()));
         if batch.transaction {
             // At once for writing: a reader that wants to write later may find that it cannot.
             control(1, "BEGIN IMMEDIATE")?;
@@ -98,11 +99,9 @@ impl Session {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Fault::Statement(number, "stopped before it began".to_owned()));
             }
-            let (records, row) = self.statement(number, rendered, number == last && batch.want_row)?;
-            let rows = records.map_or_else(String::new, |rows| format!(" ({rows} rows)"));
-            let _ = said.blocking_send(format!("{}, statement {number}{rows}: {}", batch.connection, shown(&rendered.text)));
-            ran.records = ran.records.map_or(records, |sum| Some(sum + records.unwrap_or(0)));
-            ran.row = row;
+            let did = self.statement(number, rendered, number == last && batch.want_row)?;
+            let _ = said.blocking_send(did.told(batch, number, &rendered.text)); // the attempt may be gone
+            ran = ran.then(did);
         }
         if batch.transaction {
             control(last, "COMMIT")?;
@@ -110,15 +109,17 @@ impl Session {
         Ok(ran)
     }
 
-    #[expect(clippy::type_complexity, reason = "rows affected and the first row, used in one place")]
-    fn statement(&self, number: usize, rendered: &Rendered, want_row: bool) -> Result<(Option<u64>, Option<Vec<(String, Cell)>>), Fault> {
+    fn statement(&self, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
         let text = &rendered.text;
         let refused = |error: Error| Fault::Statement(number, explain(&error, text));
         let mut statement = self.connection.prepare(text).map_err(refused)?;
         bind(&mut statement, &rendered.bind).map_err(|why| Fault::Document(number, why))?;
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         if want_row && names.is_empty() {
-            return Err(Fault::Document(number, "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned()));
+            return Err(Fault::Document(
+                number,
+                "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned(),
+            ));
         }
         let before = self.connection.total_changes();
         let mut first = None;
@@ -131,7 +132,7 @@ impl Session {
         }
         drop(rows);
         let changed = if self.connection.total_changes() == before { 0 } else { self.connection.changes() };
-        Ok((affected(text, !names.is_empty(), changed), first))
+        Ok(Ran { records: affected(text, !names.is_empty(), changed), row: first })
     }
 }
 

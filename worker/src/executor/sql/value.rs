@@ -48,7 +48,9 @@ pub(super) struct Read(pub(super) Cell);
 
 impl<'a> FromSql<'a> for Read {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        Ok(Self(read(ty, raw).unwrap_or_else(|| Err(format!("it is of type {}: cast it to one that JSON has, as in `x::text`", ty.name())))))
+        Ok(Self(
+            read(ty, raw).unwrap_or_else(|| Err(format!("it is of type {}: cast it to one that JSON has, as in `x::text`", ty.name()))),
+        ))
     }
     fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
         Ok(Self(Ok(Value::Null)))
@@ -64,7 +66,14 @@ fn read(ty: &Type, raw: &[u8]) -> Option<Cell> {
         Kind::Domain(of) => return read(of, raw),
         Kind::Array(of) => {
             let items = <Vec<Read>>::from_sql(ty, raw).ok()?;
-            return Some(items.into_iter().map(|item| item.0).collect::<Result<Vec<_>, _>>().map(Value::Array).map_err(|why| format!("{why} ({})", of.name())));
+            return Some(
+                items
+                    .into_iter()
+                    .map(|item| item.0)
+                    .collect::<Result<Vec<_>, _>>()
+                    .map(Value::Array)
+                    .map_err(|why| format!("{why} ({})", of.name())),
+            );
         }
         Kind::Enum(_) => return text(raw).map(Ok),
         _ => {}

@@ -20,7 +20,8 @@ use crate::attempt::judge::Verdict;
 use crate::attempt::template::Piece;
 
 /// As a shell reads a pattern: a file whose name begins with a dot is one that is still being written.
-const LIKE_A_SHELL: MatchOptions = MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+const LIKE_A_SHELL: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// Tells the thread to stop, also when the future that waits for it is dropped.
 struct StopOnDrop(Arc<AtomicBool>);

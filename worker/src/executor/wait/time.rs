@@ -13,7 +13,11 @@ use crate::attempt::judge::Verdict;
 pub(super) fn probe(job: &mut Job<'_>, template: &str) -> Result<Seen, Verdict> {
     let text = job.render("wait.time", template)?;
     let time = when(job.lease, text.trim()).map_err(|why| Verdict::failed(Reason::Template, &format!("wait.time: {why}")))?;
-    if (job.host.clock)() >= time { Ok(Seen::So(Outputs::default())) } else { Ok(Seen::NotYet(format!("it is not {time} yet"), Some(time))) }
+    if (job.host.clock)() >= time {
+        Ok(Seen::So(Outputs::default()))
+    } else {
+        Ok(Seen::NotYet(format!("it is not {time} yet"), Some(time)))
+    }
 }
 
 /// A time of day is one of the day on which the interval ends; without an interval, of the day on which this was first leased, so
@@ -22,7 +26,8 @@ fn when(lease: &Lease, text: &str) -> Result<Timestamp, String> {
     if let Some(time) = Timestamp::parse(text) {
         return Ok(time);
     }
-    let of_day = of_day(text).ok_or_else(|| format!("{text:?} is neither a time of day such as 06:30 nor RFC 3339 such as 2024-01-31T06:30:00Z"))?;
+    let of_day =
+        of_day(text).ok_or_else(|| format!("{text:?} is neither a time of day such as 06:30 nor RFC 3339 such as 2024-01-31T06:30:00Z"))?;
     let zone = TimeZone::get(&lease.zone).map_err(|error| format!("this worker does not know the zone {}: {error}", lease.zone))?;
     let day = lease.interval.as_ref().map_or(lease.first_leased_at, Interval::end);
     let day = jiff::Timestamp::from_millisecond(day.0).map_err(|error| error.to_string())?.to_zoned_datetime(zone.clone()).date();
@@ -32,7 +37,9 @@ fn when(lease: &Lease, text: &str) -> Result<Timestamp, String> {
 
 /// `6:30`, `06:30` or `06:30:15`.
 fn of_day(text: &str) -> Option<Time> {
-    let mut parts = text.split(':').map(|part| part.parse::<i8>().ok().filter(|_| matches!(part.len(), 1 | 2)));
+    let mut parts = text
+        .split(':')
+        .map(|part| part.parse::<i8>().ok().filter(|_| matches!(part.len(), 1 | 2) && part.bytes().all(|b| b.is_ascii_digit())));
     let (hour, minute) = (parts.next()??, parts.next()??);
     let second = parts.next().unwrap_or(Some(0))?;
     if parts.next().is_some() { None } else { Time::new(hour, minute, second, 0).ok() }
