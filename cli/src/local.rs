@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
+    let host = host(folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
     let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
@@ -140,13 +140,7 @@ async fn follow(
         }
     }
     let registered = client.register(&args.file.display().to_string(), document).await?;
-    let submit = Submit {
-        params,
-        run_id: args.run_id.clone(),
-        interval,
-        only: args.part.only.clone(),
-        ..Submit::of(&registered.pipeline)
-    };
+    let submit = Submit { params, run_id: args.run_id.clone(), interval, only: args.part.only.clone(), ..Submit::of(&registered.pipeline) };
     let submitted = client.submit(submit).await?;
     let mut progress = Progress::new(args.json);
     progress.started(&submitted.run_id, &registered);
@@ -169,12 +163,13 @@ async fn follow(
             }
         }
     }
-    let run = client.get(&submitted.run_id, 0).await?;
-    if args.json {
-        show::print(&serde_json::to_string_pretty(&show::json::run(&run))?);
+    let run = if args.json {
+        show::pages::print_json(client, &submitted.run_id).await?
     } else {
+        let run = show::pages::for_people(client, &submitted.run_id).await?;
         progress.summary(&run, &args.state.join("logs"));
-    }
-    let succeeded = State::from(run.run.state()) == State::Success;
+        run.run
+    };
+    let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

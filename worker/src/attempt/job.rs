@@ -153,7 +153,7 @@ impl<'a> Job<'a> {
                 verdict.detail = self.masks.text(&verdict.detail);
                 // Only a success has any: nobody may build on what a failed attempt said.
                 let kept = verdict.state == State::Success;
-                let outputs = if kept { outputs } else { Outputs::default() };
+                let outputs = if kept { self.masks.outputs(outputs) } else { Outputs::default() };
                 report(self.host, self.started_at, verdict, metrics, outputs, items.filter(|_| kept))
             }
             Done::Waiting { until, detail } => Report::Waiting { until, detail: cut(self.masks.text(&detail)).into() },
@@ -161,8 +161,8 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Nothing was started: the runtime is going down, or there is a bug.
 fn unprepared(error: &tokio::task::JoinError) -> Verdict {
-    // The runtime is going down, or there is a bug; either way nothing was started.
     Verdict::failed(Reason::Spawn, &format!("the worker could not prepare the attempt: {error}"))
 }
 

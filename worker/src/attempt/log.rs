@@ -350,7 +350,7 @@ fn boundary(bytes: &[u8], max: usize) -> usize {
 }
 
 /// Text without what a terminal would obey.
-fn clean(tail: &[u8]) -> String {
+pub(crate) fn clean(tail: &[u8]) -> String {
     let text = String::from_utf8_lossy(tail);
     let clean: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     clean.trim().to_owned()

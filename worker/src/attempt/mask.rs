@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use penstock_common::metrics::Outputs;
 use serde_json::Value;
 
 /// Shorter values would mask half of any text.
@@ -59,6 +60,15 @@ impl Masks {
         masker.feed(self, text.as_bytes(), &mut out);
         masker.end(self, &mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// Outputs whose values are without secrets.
+    pub(crate) fn outputs(&self, outputs: Outputs) -> Outputs {
+        if self.is_empty() {
+            return outputs;
+        }
+        let mask = |json: String| serde_json::from_str(&json).map_or(json, |value| self.value(value).to_string());
+        Outputs(outputs.0.into_iter().map(|(key, json)| (key, mask(json))).collect())
     }
 
     fn is_secret(&self, text: &str) -> bool {

@@ -18,7 +18,7 @@ pub(crate) mod log;
 pub(crate) mod mask;
 pub(crate) mod output;
 mod secrets;
-mod template;
+pub(crate) mod template;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -59,6 +59,8 @@ pub struct Host {
     pub clock: Clock,
     /// The secrets that documents name.
     pub secrets: Secrets,
+    /// Whether `http` tasks may connect to addresses that are not of the public internet.
+    pub http_allow_private: bool,
 }
 
 impl Host {
@@ -73,6 +75,7 @@ impl Host {
             env: inherited(std::env::vars_os()).into(),
             clock,
             secrets: Secrets::default(),
+            http_allow_private: false,
         }
     }
 }

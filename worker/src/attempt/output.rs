@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use penstock_common::limits::{MAX_METRICS_PER_TASK, MAX_TASK_OUTPUT_BYTES};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::{Fence, ids};
+use penstock_common::{Fence, Reason, ids};
 use serde_json::Value;
 
+use super::judge::Verdict;
 use super::mask::Masks;
 
 /// How the names of output files begin.
@@ -88,12 +89,8 @@ impl Report {
             tail.report.warn(None, &format!("the output file cannot be read: {error}"));
         }
         let mut report = tail.end();
-        let bytes = report.outputs.bytes();
-        if report.too_large.is_none() && bytes > MAX_TASK_OUTPUT_BYTES {
-            report.too_large = Some(format!(
-                "{bytes} bytes of outputs, and at most {MAX_TASK_OUTPUT_BYTES} are allowed: store the data and pass a reference \
-                 to it (a path, a table, a key)"
-            ));
+        if report.too_large.is_none() {
+            report.too_large = check(&report.outputs).err().map(|verdict| verdict.detail);
         }
         if report.too_large.is_some() {
             report.outputs = Outputs::default();
@@ -181,6 +178,21 @@ impl Report {
             self.outputs = Outputs::default();
         }
     }
+}
+
+/// Whether the outputs fit their limit.
+pub(crate) fn check(outputs: &Outputs) -> Result<(), Verdict> {
+    let bytes = outputs.bytes();
+    if bytes > MAX_TASK_OUTPUT_BYTES { Err(too_large(bytes)) } else { Ok(()) }
+}
+
+/// FAILED(output_too_large), with what to do.
+pub(crate) fn too_large(bytes: usize) -> Verdict {
+    let why = format!(
+        "{bytes} bytes of outputs, and at most {MAX_TASK_OUTPUT_BYTES} are allowed: store the data and pass a reference to it (a path, a \
+         table, a key)"
+    );
+    Verdict::failed(Reason::OutputTooLarge, &why)
 }
 
 fn cut(mut why: String) -> String {

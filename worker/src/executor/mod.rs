@@ -8,6 +8,7 @@ mod http;
 pub(crate) mod noop;
 pub(crate) mod process;
 mod sql;
+mod tls;
 mod wait;
 
 use std::sync::Arc;
