@@ -43,40 +43,31 @@ class Problems:
             raise BadInput("\n  ".join([f"pipeline {pipeline} has {count}:", *self.list]))
 
 
-def above(tasks: Mapping[str, Task]) -> Mapping[str, frozenset[str]]:
-    """Of each task, every task above it. In a circle, some of them."""
-    found: dict[str, frozenset[str]] = {}
+class Above:
+    """Which tasks are above which. Worked out for those that ask."""
 
-    def direct(id: str) -> set[str]:
-        names = {key.removesuffix("[*]") for key in tasks[id].upstreams}
-        members = {other for other, task in tasks.items() if task.options.get("group") in names}
-        setup = tasks[id].options.get("setup")
-        names |= members | ({getattr(setup, "id", setup)} if setup is not None else set())
-        return names & tasks.keys() - {id}
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._groups: dict[str, set[str]] = {}
+        for id, task in tasks.items():
+            if "group" in task.options:
+                self._groups.setdefault(task.options["group"], set()).add(id)
 
-    edges = {id: direct(id) for id in tasks}
-    for id in _order(edges):
-        found[id] = frozenset(edges[id]).union(*(found.get(up, frozenset()) for up in edges[id]))
-    return found
+    def _direct(self, id: str) -> set[str]:
+        names = {key.removesuffix("[*]") for key in self._tasks[id].upstreams}
+        setup = self._tasks[id].options.get("setup")
+        if setup is not None:
+            names.add(setup.id if isinstance(setup, Task) else setup)
+        return {member for name in names for member in self._groups.get(name, {name}) if member in self._tasks}
 
-
-def _order(edges: Mapping[str, set[str]]) -> list[str]:
-    """Upstreams first; without recursion, since chains are long."""
-    order: dict[str, None] = {}
-    for start in edges:
-        stack = [(start, iter(sorted(edges[start])))]
-        path = {start}
-        while stack:
-            id, rest = stack[-1]
-            nearest = next((up for up in rest if up not in order and up not in path), None)
-            if nearest is None:
-                stack.pop()
-                path.discard(id)
-                order[id] = None
-            else:
-                path.add(nearest)
-                stack.append((nearest, iter(sorted(edges[nearest]))))
-    return list(order)
+    def of(self, id: str) -> frozenset[str]:
+        found: set[str] = set()
+        next = [id]
+        while next:
+            new = self._direct(next.pop()) - found
+            found |= new
+            next.extend(new)
+        return frozenset(found - {id})
 
 
 def structure(tasks: Mapping[str, Task]) -> list[str]:

@@ -55,25 +55,28 @@ def _item(item: Plain, depth: int) -> Iterator[str]:
         yield f"{indent}- {lines[0].lstrip()}"
         yield from lines[1:]
     elif isinstance(item, Sequence) and not isinstance(item, str) and item:
-        # A list in a list: JSON is YAML.
-        yield f"{indent}- {json.dumps(item, ensure_ascii=False)}"
+        yield f"{indent}- {_inline(item)}"
     else:
         yield f"{indent}- {_flow(item)}"
 
 
 def _flow(value: Plain) -> str | None:
-    """On one line; `None` where that does not read well."""
+    """On one line; `None` where that does not read well: of lists and mappings within others only a list in a mapping does."""
     if isinstance(value, Mapping):
-        if any(isinstance(v, Mapping) or (isinstance(v, Sequence) and not isinstance(v, str)) for v in value.values()):
-            # One deeper is fine, as in `retries: {max: 2, on: [timeout]}`.
-            parts = [_flow(v) for v in value.values()]
-            if any(isinstance(v, Mapping) for v in value.values()) or any(part is None for part in parts):
-                return None
-        return "{" + ", ".join(f"{_scalar(k)}: {_flow(v)}" for k, v in value.items()) + "}"
+        simple = all(not isinstance(v, Mapping) and _flow(v) is not None for v in value.values())
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        simple = all(isinstance(v, str) or not isinstance(v, (Mapping, Sequence)) for v in value)
+    else:
+        simple = True
+    return _inline(value) if simple else None
+
+
+def _inline(value: Plain) -> str:
+    """On one line, however it reads."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(k)}: {_inline(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        if any(not isinstance(v, (str, int, float, type(None))) for v in value):
-            return None
-        return "[" + ", ".join(_scalar(v) for v in value) + "]"
+        return "[" + ", ".join(map(_inline, value)) + "]"
     return _scalar(value)
 
 

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import Token
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -165,11 +166,11 @@ class Pipeline:
         if self.defaults is not None:
             with problems.of("defaults"):
                 document |= written(defaults=self.defaults.to_document())
-        above = _check.above(self._tasks)
+        above = _check.Above(self._tasks)
         tasks: dict[str, Plain] = {}
         for id, task in self._tasks.items():
             with problems.of(f"task {id}"):
-                tasks[id] = task.to_document(above=above[id], params=frozenset(self.params))
+                tasks[id] = task.to_document(above=partial(above.of, id), params=frozenset(self.params))
         document["tasks"] = tasks
         problems.list.extend(_check.structure(self._tasks))
         problems.raise_any(self.name)

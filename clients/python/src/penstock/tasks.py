@@ -201,8 +201,8 @@ class Task:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
-    def to_document(self, *, above: frozenset[str] = frozenset(), params: frozenset[str] = frozenset()) -> Document:
-        """Its part of the document. `above` holds every task above this one, `params` the parameters: a function may ask for them."""
+    def to_document(self, *, above: Callable[[], frozenset[str]] = frozenset, params: frozenset[str] = frozenset()) -> Document:
+        """Its part of the document. `above` tells every task above this one, `params` are the parameters: a function may ask for them."""
         o = self.options
         document = written(description=o.get("description"), depends_on=self._depends_on_document(), group=o.get("group"))
         if "trigger_rule" in o:
@@ -261,13 +261,14 @@ class Task:
             return written(from_=value.start, to=value.stop, step=value.step if value.step != 1 else None)
         return value if isinstance(value, str) else list(value)
 
-    def _action_document(self, env: Document, above: frozenset[str], params: frozenset[str]) -> Document:
+    def _action_document(self, env: Document, above: Callable[[], frozenset[str]], params: frozenset[str]) -> Document:
         value = self.options.get(self.action) if self.action else True
         match self.action, value:
             case "run", Function():
                 # Its own `env` wins, so that a value can be put in by hand.
-                direct = {key.removesuffix("[*]") for key in self._edges} & above
-                handed = value.env(direct=direct, above=above, params=params, mapped="for_each" in self.options)
+                tasks = above()
+                direct = {key.removesuffix("[*]") for key in self._edges} & tasks
+                handed = value.env(direct=direct, above=tasks, params=params, mapped="for_each" in self.options)
                 env |= {**handed, **env}
                 return {"run": value.argv()}
             case "run", str():
