@@ -232,7 +232,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: Pipeline("p", params={"Region": "eu"}), "not a valid parameter"),
     (lambda: Task("t", run=["a"], shell="b"), "has run and shell"),
     (lambda: Task("t", depends_on="t"), "depends on itself"),
-    (lambda: Task("t", depends_on={"a": "sucess"}), "no condition"),  # type: ignore[dict-item]
+    (lambda: Task("t", depends_on={"a": "sucess"}), "no condition"),
     (lambda: Task("t", trigger_rule="all_sucess").to_document(), "no trigger rule"),  # type: ignore[arg-type]
     (lambda: Task("t", depends_on={"a": "failed"}, trigger_rule="all_done").to_document(), "keep one"),
     (lambda: Task("t", run="ls -l").to_document(), "list of a program"),

@@ -58,7 +58,7 @@ def test_whatever_json_holds_reads_back() -> None:
 
 
 def test_it_reads_as_people_write_it() -> None:
-    document = {
+    document: dict[str, Any] = {
         "pipeline": "daily_etl",
         "schedule": {"cron": "0 2 * * *", "catchup": "latest"},
         "env": {"A": {"secret": "S"}},

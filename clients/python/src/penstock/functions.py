@@ -148,7 +148,11 @@ def template(value: Plain) -> str:
     constant = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if "{%" in constant or "{#" in constant:
         raise BadInput(f"{value!r}: in `args`, templates are values only, {{{{ … }}}}")
-    return f"{{{{ ({_expression(value)}) | tojson }}}}" if "{{" in constant else constant
+    if "{{" not in constant:
+        return constant
+    expression = _expression(value)
+    single = isinstance(value, str) and _SINGLE.fullmatch(value)
+    return f"{{{{ {expression} | tojson }}}}" if single else f"{{{{ ({expression}) | tojson }}}}"
 
 
 def _expression(value: Plain) -> str:

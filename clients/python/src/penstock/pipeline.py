@@ -40,8 +40,7 @@ class Pipeline:
     params:
       region: {type: string, default: eu, enum: [eu, us]}
     tasks:
-      extract:
-        run: [python3, extract.py, "{{ params.region }}"]
+      extract: {run: [python3, extract.py, "{{ params.region }}"]}
 
     Tasks that are made in a `with` statement are added by themselves.
     """
