@@ -270,5 +270,4 @@ fn shown(template: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "template/tests.rs"]
 mod tests;
