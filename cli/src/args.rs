@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod verbs;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -45,11 +47,23 @@ pub(crate) enum Command {
         after_help = "Example:\n  penstock worker --coordinators c1:7070,c2:7070,c3:7070 --slots 8 --queues default,spark --code-root /srv/etl"
     )]
     Worker(Worker),
-    /// Stores a pipeline's definition in the cluster.
-    #[command(after_help = "Example:\n  penstock register pipeline.yaml --endpoint c1:7070,c2:7070")]
-    Register {
+    /// Draws a pipeline's tasks and what they wait for.
+    #[command(after_help = "Examples:\n  penstock graph pipeline.yaml > pipeline.svg\n  penstock graph pipeline.yaml --format mermaid")]
+    Graph {
         /// The file, YAML or JSON.
         file: PathBuf,
+        /// As what.
+        #[arg(long, value_enum, default_value_t = GraphFormat::Svg)]
+        format: GraphFormat,
+    },
+    /// Stores pipelines' definitions in the cluster: all of them, or none if one is wrong.
+    Register(verbs::Register),
+    /// Takes a pipeline off: it takes no new run until it is registered again. What runs goes on.
+    Unregister {
+        /// The pipeline.
+        pipeline: String,
+        #[command(flatten)]
+        why: Why,
         #[command(flatten)]
         client: Client,
     },
@@ -68,8 +82,10 @@ pub(crate) enum Command {
     /// Lists runs, newest first.
     #[command(after_help = "Example:\n  penstock list --pipeline daily_etl --state FAILED --limit 20")]
     List(List),
-    /// Lists the pipelines there are.
+    /// Lists the pipelines there are, or shows one with its definition.
     Pipelines {
+        /// The pipeline; without it, all.
+        pipeline: Option<String>,
         #[command(flatten)]
         client: Client,
     },
@@ -80,28 +96,36 @@ pub(crate) enum Command {
         #[command(flatten)]
         client: Client,
     },
-    /// Stops a run: its programs get SIGTERM, after their grace SIGKILL.
+    /// Stops a run: its programs get SIGTERM, after their grace SIGKILL; its teardowns run.
     Cancel {
         /// The run.
         run: String,
-        /// Why, for those who look later.
-        #[arg(long, default_value = "")]
-        note: String,
+        /// Teardowns are cancelled too.
+        #[arg(long)]
+        now: bool,
+        #[command(flatten)]
+        why: Why,
         #[command(flatten)]
         client: Client,
     },
-    /// Runs again, in the same run, what did not succeed, and all below it.
-    Rerun {
-        /// The run.
-        run: String,
-        /// What failed, was cancelled, or was skipped because of that.
-        #[arg(long, required = true)]
-        failed: bool,
-        /// Why, for those who look later.
-        #[arg(long, default_value = "")]
-        note: String,
-        #[command(flatten)]
-        client: Client,
+    /// Runs tasks again, in the same run: what did not succeed, or what is named.
+    Rerun(verbs::Rerun),
+    /// Says how tasks ended; what is below them starts again.
+    Mark(verbs::Mark),
+    /// Answers yes to a task that waits for a person.
+    Approve(verbs::OfTask),
+    /// Answers no to a task that waits for a person, or that is held: FAILED(rejected).
+    Reject(verbs::OfTask),
+    /// Lets a held task succeed.
+    Release(verbs::OfTask),
+    /// Starts nothing of a run, or of a pipeline; what runs goes on.
+    Pause(verbs::Pause),
+    /// Undoes a pause.
+    Resume(verbs::Pause),
+    /// Shows or sets the pools: counts of slots that tasks share over the whole cluster.
+    Pools {
+        #[command(subcommand)]
+        verb: verbs::Pools,
     },
     /// Prints the log of a task's newest attempt, or of the one named.
     Logs(Logs),
@@ -139,6 +163,23 @@ pub(crate) enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Forms of a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A picture.
+    Svg,
+    /// Text for Markdown.
+    Mermaid,
+}
+
+/// Kept with what was done, beside who did it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Why {
+    /// Why, for those who look later.
+    #[arg(long, default_value = "")]
+    pub note: String,
 }
 
 /// How a client reaches the cluster and shows what it gets.
@@ -184,6 +225,12 @@ pub(crate) struct Run {
     /// The run's id; by default one is made up.
     #[arg(long)]
     pub run_id: Option<String>,
+    #[command(flatten)]
+    /// Which part of it.
+    pub part: verbs::Part,
+    #[command(flatten)]
+    /// What tasks of other types need.
+    pub host: Tools,
 }
 
 /// `server`.
@@ -269,9 +316,26 @@ pub(crate) struct Worker {
     /// Where this worker keeps its files while attempts run; below it, a folder by the worker's name.
     #[arg(long, default_value = "./.penstock/workers", value_name = "DIR")]
     pub scratch: PathBuf,
+    #[command(flatten)]
+    /// What tasks of other types need.
+    pub host: Tools,
     /// Seconds that running tasks may take after SIGTERM; then they are stopped and go to another worker.
     #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
     pub drain_timeout: u64,
+}
+
+/// What tasks may use on this worker.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Tools {
+    /// A folder with a file for each secret; PENSTOCK_SECRET_<NAME> is looked at where there is none.
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
+    /// The connections of `sql` tasks, TOML.
+    #[arg(long, value_name = "FILE")]
+    pub connections: Option<PathBuf>,
+    /// Lets `http` tasks reach private, loopback and link-local addresses.
+    #[arg(long)]
+    pub http_allow_private: bool,
 }
 
 /// `submit`.
@@ -285,6 +349,9 @@ pub(crate) struct Submit {
     /// A parameter, name=value; may be repeated.
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub params: Vec<String>,
+    #[command(flatten)]
+    /// Which part of it.
+    pub part: verbs::Part,
     /// Waits for the end; exit status as of `run`.
     #[arg(long)]
     pub wait: bool,
@@ -302,6 +369,9 @@ pub(crate) struct List {
     /// Only in these states, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub state: Vec<String>,
+    /// Only created within this time, such as 6h.
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<String>,
     /// At most so many.
     #[arg(long, default_value_t = 50)]
     pub limit: u32,

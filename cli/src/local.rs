@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::args::Run;
 use crate::serve::{default_slots, host, incoming, random, terminated};
 use crate::show::progress::Progress;
-use crate::{BAD_INPUT, show};
+use crate::{BAD_INPUT, interval, show};
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
 pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
@@ -50,6 +50,10 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     if let Err(errors) = plan.pipeline.bind_params(&params) {
         return bad(errors.into_iter().map(|e| format!("penstock: {e}")).collect::<Vec<_>>().join("\n"));
     }
+    let interval = match args.part.interval.as_deref().map(|text| interval::parse(text, plan.pipeline.zone())).transpose() {
+        Ok(interval) => interval,
+        Err(error) => return bad(format!("penstock: {error:#}")),
+    };
     std::fs::create_dir_all(&args.state).with_context(|| format!("the directory {} cannot be made", args.state.display()))?;
     let store = Arc::new(Embedded::open(&args.state.join("store.redb"))?);
 
@@ -89,12 +93,12 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
+    let host = host(folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
     let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
     let outcome = tokio::select! {
-        outcome = follow(&client, &args, &document, params) => outcome,
+        outcome = follow(&client, &args, &document, &plan, params, interval) => outcome,
         ended = &mut coordinator => match ended? {
             Ok(()) => Err(anyhow::anyhow!("the coordinator stopped by itself")),
             Err(error) => Err(error.into()),
@@ -118,7 +122,9 @@ async fn follow(
     client: &Client,
     args: &Run,
     document: &str,
+    plan: &penstock_scheduler::Plan,
     params: serde_json::Map<String, serde_json::Value>,
+    interval: Option<penstock_common::Interval>,
 ) -> anyhow::Result<ExitCode> {
     // Runs that an earlier process left unended go on as soon as there is a worker.
     let unended =
@@ -126,8 +132,15 @@ async fn follow(
     for run in client.list(unended).await?.runs {
         eprintln!("run {} of {} was not ended before: it goes on as well", run.run_id, run.pipeline);
     }
+    for pool in plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref()).collect::<std::collections::BTreeSet<_>>() {
+        let known = client.pools().await?.pools;
+        if !known.iter().any(|p| p.name == pool.as_str()) {
+            eprintln!("pool {pool} has no limit under `penstock run`");
+            client.set_pool(pool.as_str(), Some(u32::MAX), "made by penstock run").await?;
+        }
+    }
     let registered = client.register(&args.file.display().to_string(), document).await?;
-    let submit = Submit { params, run_id: args.run_id.clone(), ..Submit::of(&registered.pipeline) };
+    let submit = Submit { params, run_id: args.run_id.clone(), interval, only: args.part.only.clone(), ..Submit::of(&registered.pipeline) };
     let submitted = client.submit(submit).await?;
     let mut progress = Progress::new(args.json);
     progress.started(&submitted.run_id, &registered);
@@ -146,16 +159,17 @@ async fn follow(
                     std::process::exit(130);
                 }
                 eprintln!("cancelling run {}: programs get SIGTERM, after their grace SIGKILL; once more kills them now", submitted.run_id);
-                client.cancel(&submitted.run_id, "interrupted at the terminal").await?;
+                client.cancel(&submitted.run_id, false, "interrupted at the terminal").await?;
             }
         }
     }
-    let run = client.get(&submitted.run_id, 0).await?;
-    if args.json {
-        show::print(&serde_json::to_string_pretty(&show::json::run(&run))?);
+    let run = if args.json {
+        show::pages::print_json(client, &submitted.run_id).await?
     } else {
+        let run = show::pages::for_people(client, &submitted.run_id).await?;
         progress.summary(&run, &args.state.join("logs"));
-    }
-    let succeeded = State::from(run.run.state()) == State::Success;
+        run.run
+    };
+    let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

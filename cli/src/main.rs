@@ -1,6 +1,8 @@
 //! The binary `penstock`: every verb. Thin: it reads arguments, injects listeners, store, clock and shutdown, and shows results.
 
 mod args;
+mod graph;
+mod interval;
 mod local;
 mod serve;
 mod show;
@@ -78,6 +80,7 @@ async fn command(command: Command) -> anyhow::Result<ExitCode> {
             show::print(&serde_json::to_string_pretty(&penstock_common::pipeline::schema())?);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Graph { file, format } => draw(&file, format),
         Command::Server(args) => serve::server(args).await,
         Command::Worker(args) => serve::worker(args).await,
         Command::Completions { shell } => {
@@ -103,6 +106,26 @@ fn load(file: &std::path::Path) -> anyhow::Result<Result<(String, Plan), String>
             Ok((text, plan))
         }
         Err(all) => Err(all.to_string()),
+    })
+}
+
+fn draw(file: &std::path::Path, format: args::GraphFormat) -> anyhow::Result<ExitCode> {
+    Ok(match load(file) {
+        Ok(Ok((_, plan))) => {
+            show::print(&match format {
+                args::GraphFormat::Svg => graph::svg(&plan.pipeline),
+                args::GraphFormat::Mermaid => graph::mermaid(&plan.pipeline),
+            });
+            ExitCode::SUCCESS
+        }
+        Ok(Err(errors)) => {
+            eprintln!("{errors}");
+            ExitCode::from(BAD_INPUT)
+        }
+        Err(error) => {
+            eprintln!("penstock: {error:#}");
+            ExitCode::from(BAD_INPUT)
+        }
     })
 }
 

@@ -11,15 +11,18 @@ use serde_json::json;
 
 use crate::args::{self, Command, Output};
 use crate::show::progress::Progress;
-use crate::show::{self, json, table};
-use crate::{BAD_INPUT, local};
+use crate::show::{self, json, pages, table};
+use crate::{interval, local};
 
-fn connect(args: &args::Client) -> anyhow::Result<Client> {
+mod people;
+mod registry;
+
+pub(super) fn connect(args: &args::Client) -> anyhow::Result<Client> {
     Ok(Client::with(Dialer::tcp(), &args.endpoint, Duration::from_secs(args.deadline), &show::whoami())?)
 }
 
 /// Prints as asked.
-fn out(how: Output, json: impl FnOnce() -> serde_json::Value, table: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
+pub(super) fn out(how: Output, json: impl FnOnce() -> serde_json::Value, table: impl FnOnce() -> String) -> anyhow::Result<ExitCode> {
     match how {
         Output::Json => show::print(&serde_json::to_string_pretty(&json())?),
         Output::Table => show::print(table().trim_end()),
@@ -29,35 +32,45 @@ fn out(how: Output, json: impl FnOnce() -> serde_json::Value, table: impl FnOnce
 
 pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Register { file, client } => register(&file, &client).await,
+        Command::Register(args) => registry::register(args).await,
+        Command::Unregister { pipeline, why, client } => registry::unregister(&pipeline, &why.note, &client).await,
         Command::Submit(args) => submit(args).await,
         Command::Get { run, client } => {
-            let run = connect(&client)?.get(&run, 0).await?;
-            out(client.output, || json::run(&run), || table::run(&run))
+            let (how, client) = (client.output, connect(&client)?);
+            match how {
+                Output::Json => drop(pages::print_json(&client, &run).await?),
+                Output::Table => show::print(table::run(&pages::for_people(&client, &run).await?).trim_end()),
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Command::List(args) => list(args).await,
-        Command::Pipelines { client } => {
-            let found = connect(&client)?.pipelines().await?.pipelines;
-            out(client.output, || json!(found.iter().map(json::pipeline).collect::<Vec<_>>()), || table::pipelines(&found))
-        }
+        Command::Pipelines { pipeline, client } => registry::pipelines(pipeline.as_deref(), &client).await,
         Command::Watch { run, client } => watch(&connect(&client)?, &run, client.output).await,
-        Command::Cancel { run, note, client } => {
-            let answer = connect(&client)?.cancel(&run, &note).await?;
+        Command::Cancel { run, now, why, client } => {
+            let answer = connect(&client)?.cancel(&run, now, &why.note).await?;
             let state = State::from(answer.state());
             let said =
                 if state.is_terminal() { format!("run {run} had ended already: {state}") } else { format!("run {run} is being cancelled") };
             out(client.output, || json!({"run_id": run, "state": state.as_str()}), || said)
         }
-        Command::Rerun { run, note, client, .. } => {
-            let answer = connect(&client)?.rerun(&run, &note).await?;
-            let said = format!("run {run} runs again, generation {}", answer.generation);
-            out(client.output, || json!({"run_id": run, "generation": answer.generation}), || said)
-        }
+        Command::Rerun(args) => people::rerun(args).await,
+        Command::Mark(args) => people::mark(args).await,
+        Command::Approve(args) => people::decide(args, true, "approved").await,
+        Command::Release(args) => people::decide(args, true, "released").await,
+        Command::Reject(args) => people::decide(args, false, "rejected").await,
+        Command::Pause(args) => people::pause(args, false).await,
+        Command::Resume(args) => people::pause(args, true).await,
+        Command::Pools { verb } => people::pools(verb).await,
         Command::Logs(args) => logs(args).await,
         Command::Explain { run, task, client } => {
             let chain = connect(&client)?.explain(&run, task.as_deref()).await?.chain;
-            let links = || chain.iter().map(|w| json!({"kind": w.kind, "text": w.text})).collect::<Vec<_>>();
-            out(client.output, || json!(links()), || chain.iter().map(|w| format!("{}\n", w.text)).collect())
+            let link = |w: &v1::Why| json!({"kind": w.kind, "text": w.text, "fields": w.fields, "remedy": w.remedy});
+            let links = || chain.iter().map(link).collect::<Vec<_>>();
+            let line = |w: &v1::Why| {
+                let remedy = if w.remedy.is_empty() { String::new() } else { format!("    {}\n", w.remedy) };
+                format!("{}\n{remedy}", w.text)
+            };
+            out(client.output, || json!(links()), || chain.iter().map(line).collect())
         }
         Command::Workers { client } => {
             let workers = connect(&client)?.workers().await?.workers;
@@ -76,30 +89,15 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-async fn register(file: &std::path::Path, args: &args::Client) -> anyhow::Result<ExitCode> {
-    let document = match crate::load(file) {
-        Ok(Ok((document, _))) => document,
-        Ok(Err(errors)) => {
-            eprintln!("{errors}");
-            return Ok(ExitCode::from(BAD_INPUT));
-        }
-        Err(error) => {
-            eprintln!("penstock: {error:#}");
-            return Ok(ExitCode::from(BAD_INPUT));
-        }
-    };
-    let answer = connect(args)?.register(&file.display().to_string(), &document).await?;
-    let what = if answer.created { "registered as" } else { "is unchanged at" };
-    let said = format!("pipeline {} {what} version {}", answer.pipeline, answer.version);
-    let json = || json!({"pipeline": answer.pipeline, "version": answer.version, "created": answer.created});
-    out(args.output, json, || said)
-}
-
 async fn submit(args: args::Submit) -> anyhow::Result<ExitCode> {
     let client = connect(&args.client)?;
     let params = local::params(&args.params)?;
     let run_id = args.run_id.unwrap_or_else(penstock_client::mint);
-    let submit = Submit { params, run_id: Some(run_id.clone()), ..Submit::of(&args.pipeline) };
+    let interval = match &args.part.interval {
+        Some(text) => Some(interval::parse(text, &registry::zone_of(&client, &args.pipeline).await?)?),
+        None => None,
+    };
+    let submit = Submit { params, run_id: Some(run_id.clone()), interval, only: args.part.only, ..Submit::of(&args.pipeline) };
     let answer = client.submit(submit).await.map_err(|error| match error {
         // Whether the run exists is not known: with its id the call may be repeated.
         penstock_client::Error::Deadline { .. } => {
@@ -125,28 +123,41 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
     while let Some(update) = watch.next().await? {
         progress.update(&update);
     }
-    let run = client.get(run_id, 0).await?;
-    match how {
-        Output::Json => show::print(&serde_json::to_string_pretty(&json::run(&run))?),
-        Output::Table => progress.summary(&run, std::path::Path::new("")),
-    }
-    let succeeded = State::from(run.run.state()) == State::Success;
+    let run = match how {
+        Output::Json => pages::print_json(client, run_id).await?,
+        Output::Table => {
+            let run = pages::for_people(client, run_id).await?;
+            progress.summary(&run, std::path::Path::new(""));
+            run.run
+        }
+    };
+    let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// A state by its word.
+pub(super) fn state(word: &str) -> anyhow::Result<i32> {
+    let found = State::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(word));
+    found
+        .map(|s| v1::State::from(s).into())
+        .with_context(|| format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"))
+}
+
+/// So long ago, in milliseconds since the epoch; 0 where nothing is said.
+pub(super) fn since(duration: Option<&str>) -> anyhow::Result<i64> {
+    use penstock_coordinator::{Clock as _, SystemClock};
+    let Some(text) = duration else { return Ok(0) };
+    let ago: penstock_common::Millis = text.parse().map_err(|e| anyhow::anyhow!("--since {text:?}: {e}"))?;
+    Ok(SystemClock.wall().0.saturating_sub_unsigned(ago.0).max(1))
+}
+
 async fn list(args: args::List) -> anyhow::Result<ExitCode> {
-    let state = |word: &String| {
-        let found = State::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(word));
-        found
-            .map(|s| v1::State::from(s).into())
-            .with_context(|| format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"))
-    };
     let request = v1::ListRunsRequest {
         pipeline: args.pipeline.unwrap_or_default(),
-        states: args.state.iter().map(state).collect::<anyhow::Result<_>>()?,
+        states: args.state.iter().map(|word| state(word)).collect::<anyhow::Result<_>>()?,
         limit: args.limit,
-        before_no: 0,
-        min_seq: 0,
+        since_ms: since(args.since.as_deref())?,
+        ..v1::ListRunsRequest::default()
     };
     let runs = connect(&args.client)?.list(request).await?.runs;
     out(args.client.output, || json!(runs.iter().map(json::head).collect::<Vec<_>>()), || table::runs(&runs))

@@ -40,8 +40,8 @@ pub enum Event {
     AttemptEnded { run: RunNo, task: u32, fence: Fence, ended: Box<Ended>, held: bool },
     /// A sensor's attempt gave its lease back and is probed again at `until`: RUNNING(waiting).
     AttemptWaiting { run: RunNo, task: u32, fence: Fence, until: Timestamp, detail: Arc<str>, at: Timestamp },
-    /// FAILED to RETRY in the same step; `lost` says from which budget.
-    TaskRetrying { run: RunNo, task: u32, not_before: Timestamp, lost: bool },
+    /// An attempt FAILED, and its task goes to RETRY in the same step.
+    TaskRetrying { run: RunNo, task: u32, fence: Fence, ended: Box<Ended>, not_before: Timestamp },
     /// A task that needs no worker waits for a person, or for the run it started: RUNNING(waiting).
     TaskWaiting { run: RunNo, task: u32, child: Option<RunId>, at: Timestamp },
     /// A task without a lease ended.
@@ -114,11 +114,27 @@ pub struct TaskEnded {
     pub outputs: Outputs,
     /// Who ended it, if a person did.
     pub audit: Option<Audit>,
+    /// FAILED, and goes to RETRY until then in the same step.
+    pub not_before: Option<Timestamp>,
     /// When.
     pub at: Timestamp,
 }
 
 impl Event {
+    /// The task it is about, if it is one.
+    pub fn task(&self) -> Option<u32> {
+        match self {
+            Self::AttemptLeased { task, .. }
+            | Self::AttemptEnded { task, .. }
+            | Self::AttemptWaiting { task, .. }
+            | Self::TaskRetrying { task, .. }
+            | Self::TaskWaiting { task, .. }
+            | Self::TaskExpanded { task, .. } => Some(*task),
+            Self::TaskEnded(end) => Some(end.task),
+            _ => None,
+        }
+    }
+
     /// The run this event belongs to, if it is one run's.
     pub fn run(&self) -> Option<RunNo> {
         match self {

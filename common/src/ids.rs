@@ -48,6 +48,11 @@ pub fn is_token(s: &str) -> bool {
         && !s.contains("..")
 }
 
+/// `^[A-Za-z][A-Za-z0-9_.-]{0,127}$`: secrets, as a worker's configuration names them.
+pub fn is_secret_name(s: &str) -> bool {
+    is_token(s) && s.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $check:expr, $expected:literal) => {
         $(#[$doc])*

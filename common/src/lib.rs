@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod duration;
+pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod items;
@@ -14,6 +15,7 @@ pub mod metrics;
 pub mod paths;
 pub mod pipeline;
 pub mod record;
+pub mod selector;
 pub mod state;
 pub mod time;
 
@@ -24,5 +26,6 @@ pub use ids::{
     Epoch, Fence, Index, NodeName, PipelineName, PoolName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, TaskKey, WorkerName,
 };
 pub use items::Items;
+pub use selector::Selector;
 pub use state::{Reason, State};
 pub use time::{Interval, Now, Timestamp};

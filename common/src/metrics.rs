@@ -18,6 +18,13 @@ impl Metrics {
     pub fn records(&self) -> Option<f64> {
         self.0.get(Self::RECORDS_OUT).or_else(|| self.0.get(Self::RECORDS_IN)).copied()
     }
+    /// The part of the records that were refused: of those read, else of those written and refused; 0 where there were none.
+    pub fn rejected_ratio(&self) -> f64 {
+        let rejected = self.rejected().unwrap_or(0.0);
+        let all = self.0.get(Self::RECORDS_IN).copied();
+        let all = all.unwrap_or_else(|| self.0.get(Self::RECORDS_OUT).copied().unwrap_or(0.0) + rejected);
+        if all > 0.0 { rejected / all } else { 0.0 }
+    }
     /// Records refused, if told.
     pub fn rejected(&self) -> Option<f64> {
         self.0.get(Self::RECORDS_REJECTED).copied()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{Metrics, Outputs};
 use crate::items::Items;
+use crate::metrics::{Metrics, Outputs};
 use crate::{
     Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp, WorkerName,
 };
@@ -121,6 +121,8 @@ pub struct TaskRecord {
     pub instance: Option<u32>,
     /// Its instances, if it is a mapped task that has them.
     pub mapped: Option<Mapped>,
+    /// An instance of an earlier generation that this one does not have: kept for its attempts, and shown nowhere.
+    pub gone: bool,
     /// Where it stands.
     pub state: State,
     /// Why.

@@ -1,13 +1,14 @@
 //! History: ended runs leave state for the store's `history/`, written in batches off the loop. State drops a run only after its
 //! chunks and its id are durable, so a crash in between writes the same bytes again. Old history is deleted by count and age.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_common::limits::{MAX_VALUE_BYTES, RUN_ID_WINDOW_MS};
 use penstock_common::record::{RunRecord, TaskRecord};
-use penstock_common::{RunId, RunNo};
+use penstock_common::{Digest, RunId, RunNo};
 use penstock_proto::v1;
-use penstock_scheduler::{RunCut, RunFilter};
+use penstock_scheduler::{RunCut, RunFilter, SnapshotRun};
 use penstock_store::{Error as StoreError, Fenced, FencedError, Keys, Op, Range, Store};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -56,7 +57,8 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
             ops.push(Op::Put(keys.history_part(no, &section, part), value, None));
         }
     }
-    let head = v1::RunHead { run: Some(cut.record.clone().into()), chunks: u32::try_from(cut.chunks()).unwrap_or(u32::MAX) };
+    let items = cut.items().into_iter().collect::<BTreeSet<_>>().into_iter().map(|digest| digest.0.to_vec().into()).collect();
+    let head = v1::RunHead { run: Some(cut.record.clone().into()), chunks: u32::try_from(cut.chunks()).unwrap_or(u32::MAX), items };
     let place = v1::ArchivedRun {
         no: no.0,
         request_digest: cut.record.request_digest,
@@ -146,6 +148,13 @@ pub(crate) async fn sweep_ids(fenced: &Fenced, keys: &Keys, from: &mut String, n
     fenced.write_all(ids.iter().filter(old).map(|kv| Op::Delete(kv.key.clone())).collect()).await
 }
 
+/// Digests of the items files that history keeps.
+pub(crate) async fn kept_items(store: &dyn Store, keys: &Keys) -> Result<BTreeSet<Digest>, StoreError> {
+    let heads = store.range(Range::prefix(&keys.heads())).await?;
+    let heads = heads.iter().filter_map(|kv| v1::RunHead::decode(&*kv.value).ok());
+    Ok(heads.flat_map(|head| head.items).filter_map(|bytes| Digest::from_slice(&bytes)).collect())
+}
+
 fn read_head(bytes: &[u8]) -> Option<RunRecord> {
     v1::RunHead::decode(bytes).ok()?.run?.try_into().ok()
 }
@@ -169,13 +178,27 @@ impl History {
         Ok(self.store.range(Range::key(&self.keys.head(no))).await?.pop().and_then(|kv| read_head(&kv.value)))
     }
 
-    /// A page of its tasks, from an index on.
+    /// A page of its tasks, from an index on; instances that are gone are not shown.
     pub(crate) async fn tasks(&self, no: RunNo, from: u32, limit: usize) -> Result<Vec<TaskRecord>, StoreError> {
+        let mut tasks = self.stored_tasks(no, from, limit).await?;
+        tasks.retain(|task| !task.gone);
+        tasks.truncate(limit);
+        Ok(tasks)
+    }
+
+    /// A run as it was archived, whole.
+    pub(crate) async fn whole(&self, no: RunNo) -> Result<Option<SnapshotRun>, StoreError> {
+        let Some(record) = self.head(no).await? else { return Ok(None) };
+        Ok(Some(SnapshotRun { record, tasks: self.stored_tasks(no, 0, usize::MAX).await? }))
+    }
+
+    async fn stored_tasks(&self, no: RunNo, from: u32, limit: usize) -> Result<Vec<TaskRecord>, StoreError> {
         let chunk = from as usize / penstock_common::limits::TASKS_PER_CHUNK;
         let prefix = self.keys.history_run(no);
         let mut tasks = Vec::new();
         let mut next = format!("{prefix}{chunk:04x}/");
-        while tasks.len() < limit {
+        // Counted without those that are gone, which a reply leaves out.
+        while tasks.iter().filter(|task: &&TaskRecord| !task.gone).count() < limit {
             let values = self.store.range(Range::prefix(&prefix).starting_at(next.clone()).limit(4)).await?;
             let Some(last) = values.last() else { break };
             next = format!("{}\0", last.key);
@@ -186,7 +209,6 @@ impl History {
                 tasks.extend(records.map_err(|e| StoreError::Damaged(format!("{}: {e}", kv.key)))?.into_iter().filter(|t| t.index >= from));
             }
         }
-        tasks.truncate(limit);
         Ok(tasks)
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use penstock_common::record::Ended;
+use penstock_common::record::Report;
 use penstock_common::{Epoch, Fence, NodeName, RunId, Seq, SessionId};
 use penstock_proto::v1;
 use penstock_scheduler::{Answer, Input, Rejection, Scheduler};
@@ -72,7 +72,7 @@ pub enum Refusal {
 /// An input and who waits for its answer.
 pub(crate) struct Command {
     pub(crate) input: Input,
-    /// A definition to be stored before the input is decided.
+    /// A definition, an items file or a run, to be stored before the input is decided.
     pub(crate) blob: Option<(penstock_common::Digest, bytes::Bytes)>,
     pub(crate) reply: oneshot::Sender<Result<(Answer, Seq), Refusal>>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct Command {
 /// Reports of one worker.
 pub(crate) struct Reported {
     pub(crate) session: SessionId,
-    pub(crate) reports: Vec<(Fence, Ended)>,
+    pub(crate) reports: Vec<(Fence, Report)>,
 }
 
 pub(crate) type Reply = Box<dyn FnOnce() + Send>;
@@ -189,6 +189,18 @@ impl Handle {
         self.leading()?;
         let place = self.commands.reserve().await.map_err(|_| Refusal::Interrupted)?;
         answered(place, input, None).await
+    }
+
+    /// The same with bytes that are stored first.
+    pub(crate) async fn insist_with(
+        &self,
+        input: Input,
+        digest: penstock_common::Digest,
+        blob: bytes::Bytes,
+    ) -> Result<(Answer, Seq), Refusal> {
+        self.leading()?;
+        let place = self.commands.reserve().await.map_err(|_| Refusal::Interrupted)?;
+        answered(place, input, Some((digest, blob))).await
     }
 
     async fn send(

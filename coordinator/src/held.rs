@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use penstock_common::record::Ended;
+use penstock_common::record::Report;
 use penstock_common::{Digest, Fence, Seq, SessionId, Timestamp};
 use penstock_scheduler::{Answer, Cut, Effect, Input};
 use penstock_store::FencedError;
@@ -14,7 +14,7 @@ use crate::watch::Collected;
 
 /// One thing to decide.
 pub(crate) enum Work {
-    Report(SessionId, Fence, Ended),
+    Report(SessionId, Fence, Report),
     Command(Command),
     /// A worker is lost.
     Gone(Input),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use penstock_common::pipeline::Pipeline;
 use penstock_common::record::{RunRecord, TaskRecord};
-use penstock_common::{Digest, Event, RunNo, Seq, Timestamp};
+use penstock_common::{Digest, Event, Items, RunNo, Seq, Timestamp};
 use penstock_proto::v1;
 use penstock_scheduler::{Plan, Scheduler, Snapshot, SnapshotRun};
 use penstock_store::journal::PAGE;
@@ -80,6 +80,14 @@ impl Replica {
             );
             return Err(StoreError::Invalid(why).into());
         }
+        if meta.format < penstock_proto::OLDEST_FORMAT {
+            let why = format!(
+                "this cluster is of format {}, which this program no longer reads: end its runs with the version that made it, then \
+                 start anew with another --cluster name, or an empty store",
+                meta.format
+            );
+            return Err(StoreError::Invalid(why).into());
+        }
         let mut replica = Self {
             scheduler: Scheduler::default(),
             journal,
@@ -143,6 +151,7 @@ impl Replica {
                     Ok(false)
                 };
             };
+            self.learn_items_of(&run).await?;
             runs.push(run);
         }
         self.scheduler.restore(Snapshot { cluster, runs }, seq).map_err(|e| broken(e.to_string()))?;
@@ -205,6 +214,30 @@ impl Replica {
         Ok(())
     }
 
+    /// Loads an items file, if it is not known.
+    async fn learn_items(&mut self, digest: Option<&Digest>) -> Result<(), ReplayError> {
+        let Some(digest) = digest.filter(|digest| !self.scheduler.knows_items(digest)) else { return Ok(()) };
+        self.scheduler.learn_items(read_items(&self.store, self.journal.keys(), digest).await?);
+        Ok(())
+    }
+
+    async fn learn_items_of(&mut self, run: &SnapshotRun) -> Result<(), ReplayError> {
+        for digest in run.tasks.iter().filter_map(|task| task.items) {
+            self.learn_items(Some(&digest)).await?;
+        }
+        Ok(())
+    }
+
+    /// Loads a run that is about to be live again.
+    async fn learn_run(&mut self, digest: &Digest) -> Result<(), ReplayError> {
+        let broken = |why: String| ReplayError::Definition { digest: *digest, why };
+        let bytes = blobs::read(&self.store, self.journal.keys(), digest).await?;
+        let run = decode_reopened(&bytes).map_err(broken)?;
+        self.learn_items_of(&run).await?;
+        self.scheduler.learn_run(*digest, run);
+        Ok(())
+    }
+
     /// Replays every entry there is. Returns how many.
     pub(crate) async fn catch_up(&mut self) -> Result<usize, ReplayError> {
         let mut replayed = 0;
@@ -229,8 +262,11 @@ impl Replica {
         }
         self.scheduler.at(seq);
         for event in &entry.events {
-            if let Event::PipelineRegistered { digest, .. } = event {
-                self.learn(digest).await?;
+            match event {
+                Event::PipelineRegistered { digest, .. } => self.learn(digest).await?,
+                Event::AttemptEnded { ended, .. } => self.learn_items(ended.items.as_ref()).await?,
+                Event::RunReopened { digest, .. } => self.learn_run(digest).await?,
+                _ => {}
             }
             self.scheduler.replay(event);
             self.watchers.observe(&self.scheduler, event);
@@ -241,6 +277,21 @@ impl Replica {
         self.digest = Some(Digest::of(bytes));
         Ok(())
     }
+}
+
+/// An items file from its blob.
+pub(crate) async fn read_items(store: &Arc<dyn Store>, keys: &Keys, digest: &Digest) -> Result<Arc<Items>, ReplayError> {
+    let broken = |why: String| ReplayError::Definition { digest: *digest, why };
+    let bytes = blobs::read(store, keys, digest).await?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| broken(e.to_string()))?;
+    Ok(Arc::new(Items::parse(text).map_err(|e| broken(e.to_string()))?))
+}
+
+fn decode_reopened(bytes: &[u8]) -> Result<SnapshotRun, String> {
+    let reopened = v1::ReopenedRun::decode(bytes).map_err(|e| e.to_string())?;
+    let record = reopened.run.ok_or("it holds no run")?.try_into().map_err(|e: penstock_proto::Malformed| e.to_string())?;
+    let tasks = reopened.tasks.into_iter().map(|t| TaskRecord::try_from(t).map_err(|e| e.to_string())).collect::<Result<_, _>>()?;
+    Ok(SnapshotRun { record, tasks })
 }
 
 trait ConcatBytes {

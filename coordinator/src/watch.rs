@@ -27,16 +27,20 @@ impl Watchers {
         let record = scheduler.run(run)?;
         let mut pages = Vec::new();
         let mut from = 0;
-        while from < record.tasks {
+        loop {
             let tasks = scheduler.tasks(run, from, MAX_PAGE_TASKS);
-            from += u32::try_from(MAX_PAGE_TASKS).unwrap_or(u32::MAX);
+            let more = tasks.len() == MAX_PAGE_TASKS;
+            from = tasks.last().map_or(from, |task| task.index + 1);
             pages.push(v1::WatchRunResponse {
                 seq: seq.0,
                 run: Some(record.clone().into()),
                 tasks: tasks.into_iter().map(Into::into).collect(),
                 changes: Vec::new(),
-                more: from < record.tasks,
+                more,
             });
+            if !more {
+                break;
+            }
         }
         Some(pages)
     }

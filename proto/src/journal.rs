@@ -6,7 +6,7 @@ use penstock_common::record::{AnswerRecord, Audit, ClusterRecord, PipelineRecord
 use penstock_common::{Digest, Event, Fence, Millis, RunNo, Timestamp};
 use prost::Message;
 
-use crate::types::{Malformed, digest, flat, id, malformed, ranges, reason_of, required, state_of, word};
+use crate::types::{Malformed, digest, flat, id, malformed, ms, ranges, reason_of, required, state_of, time, word};
 use crate::v1::{self, event::Kind};
 
 /// The bytes of some events, in their order.
@@ -85,9 +85,13 @@ impl From<Event> for v1::Event {
             Event::PoolSet { pool, slots, audit } => {
                 Kind::PoolSet(v1::PoolSet { pool: pool.to_string(), slots, audit: Some(audit.into()) })
             }
-            Event::TaskRetrying { run, task, not_before, lost } => {
-                Kind::TaskRetrying(v1::TaskRetrying { run: run.0, task, not_before_ms: not_before.0, lost })
-            }
+            Event::TaskRetrying { run, task, fence, ended, not_before } => Kind::TaskRetrying(v1::TaskRetrying {
+                run: run.0,
+                task,
+                fence: fence.0,
+                ended: Some((*ended).into()),
+                not_before_ms: not_before.0,
+            }),
             Event::TaskEnded(t) => Kind::TaskEnded(v1::TaskEnded {
                 run: t.run.0,
                 task: t.task,
@@ -97,6 +101,7 @@ impl From<Event> for v1::Event {
                 outputs: t.outputs.0,
                 audit: t.audit.map(Into::into),
                 at_ms: t.at.0,
+                not_before_ms: ms(t.not_before),
             }),
             Event::TasksSkipped { run, ranges, reason, at } => {
                 Kind::TasksSkipped(v1::TasksSkipped { run: run.0, ranges: flat(ranges), reason: reason.as_str().to_owned(), at_ms: at.0 })
@@ -198,9 +203,13 @@ impl TryFrom<v1::Event> for Event {
                 Self::PipelinePaused { pipeline: id("pipeline", &e.pipeline)?, paused: e.paused, audit: audit(e.audit)? }
             }
             Kind::PoolSet(e) => Self::PoolSet { pool: id("pool", &e.pool)?, slots: e.slots, audit: audit(e.audit)? },
-            Kind::TaskRetrying(e) => {
-                Self::TaskRetrying { run: RunNo(e.run), task: e.task, not_before: Timestamp(e.not_before_ms), lost: e.lost }
-            }
+            Kind::TaskRetrying(e) => Self::TaskRetrying {
+                run: RunNo(e.run),
+                task: e.task,
+                fence: Fence(e.fence),
+                ended: Box::new(required("ended", e.ended)?.try_into()?),
+                not_before: Timestamp(e.not_before_ms),
+            },
             Kind::TaskEnded(e) => Self::TaskEnded(Box::new(TaskEnded {
                 run: RunNo(e.run),
                 task: e.task,
@@ -210,6 +219,7 @@ impl TryFrom<v1::Event> for Event {
                 outputs: Outputs(e.outputs),
                 audit: e.audit.map(Into::into),
                 at: Timestamp(e.at_ms),
+                not_before: time(e.not_before_ms),
             })),
             Kind::TasksSkipped(e) => {
                 Self::TasksSkipped { run: RunNo(e.run), ranges: ranges(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }

@@ -24,4 +24,6 @@ pub const LEADER_TRAILER: &str = "penstock-leader";
 /// Trailer of a RESOURCE_EXHAUSTED: when to try again, in milliseconds.
 pub const RETRY_AFTER_TRAILER: &str = "penstock-retry-after-ms";
 /// The format of journal records that this program writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The oldest format that this program reads. Format 1 was never part of a release.
+pub const OLDEST_FORMAT: u32 = 2;

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
-use penstock_common::record::{AnswerRecord, ClusterRecord, PipelineRecord, RunRecord, TaskRecord};
-use penstock_common::{PipelineName, Seq};
+use penstock_common::record::{AnswerRecord, ClusterRecord, Mapped, PipelineRecord, PoolRecord, PreviousRecord, RunRecord, TaskRecord};
+use penstock_common::{Digest, PipelineName, Seq};
 
 use crate::Scheduler;
-use crate::machine::run::{Chunk, Run};
-use crate::machine::task::Task;
-use crate::plan::Plan;
-use crate::state::{Answered, State, Versions};
+use crate::machine::run::Run;
+use crate::state::{Answered, Pool, State, Versions};
 
 /// State as of an entry.
 #[derive(Debug)]
@@ -30,9 +28,7 @@ pub struct Cut {
 pub struct RunCut {
     /// Without its tasks.
     pub record: RunRecord,
-    plan: Arc<Plan>,
-    chunks: Vec<Arc<Chunk>>,
-    changed: u64,
+    run: Arc<Run>,
     since: u64,
 }
 
@@ -46,7 +42,7 @@ pub struct Snapshot {
 }
 
 /// A run of a checkpoint.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SnapshotRun {
     /// Without its tasks.
     pub record: RunRecord,
@@ -66,40 +62,54 @@ pub enum RestoreError {
 }
 
 impl RunCut {
+    /// Chunks are shared, so this copies pointers.
     pub(crate) fn of(run: &Run) -> Self {
-        Self { record: run.record.clone(), plan: run.plan.clone(), chunks: run.chunks().to_vec(), changed: run.changed, since: 0 }
+        Self { record: run.record.clone(), run: Arc::new(run.clone()), since: 0 }
     }
     /// How many chunks.
     pub fn chunks(&self) -> usize {
-        self.chunks.len()
+        self.run.chunks().len()
     }
     /// Whether the run was changed since the cut before.
     pub fn is_changed(&self) -> bool {
-        self.changed >= self.since
+        self.run.changed >= self.since
     }
     /// Whether a chunk was written since the cut before.
     pub fn changed(&self, chunk: usize) -> bool {
-        self.chunks[chunk].changed >= self.since
+        self.run.chunks()[chunk].changed >= self.since
     }
     /// The tasks of one chunk.
     pub fn tasks(&self, chunk: usize) -> Vec<TaskRecord> {
-        let first = chunk * TASKS_PER_CHUNK;
-        (first as u32..).zip(&self.chunks[chunk].tasks).map(|(index, task)| record_of(&self.plan, index, task)).collect()
+        let first = (chunk * TASKS_PER_CHUNK) as u32;
+        (first..).take(self.run.chunks()[chunk].tasks.len()).map(|index| record_of(&self.run, index)).collect()
+    }
+    /// Items files that its tasks name.
+    pub fn items(&self) -> Vec<Digest> {
+        (0..self.run.slots()).filter_map(|index| self.run.task(index).rare.as_ref()?.items).collect()
     }
 }
 
-pub(crate) fn record_of(plan: &Plan, index: u32, task: &Task) -> TaskRecord {
+pub(crate) fn record_of(run: &Run, index: u32) -> TaskRecord {
+    let task = run.task(index);
+    let rare = task.rare.as_deref().cloned().unwrap_or_default();
     TaskRecord {
         index,
-        id: plan.task(index).id.clone(),
+        id: run.key(index),
+        instance: run.instance(index).map(|(_, number)| number),
+        mapped: run.mapping.of(index).map(|e| Mapped { count: e.count, segments: e.segments.clone(), counts: e.counts }),
+        gone: run.is_gone(index),
         state: task.state,
         reason: task.reason,
+        detail: rare.detail,
+        changed_at: task.changed_at,
         not_before: task.not_before,
+        child: rare.child,
         failures: task.failures,
         lost: task.lost,
         deaths: task.deaths,
         attempts: task.attempts.clone(),
         outputs: task.outputs.as_deref().cloned().unwrap_or_default(),
+        items: rare.items,
     }
 }
 
@@ -113,7 +123,7 @@ impl Scheduler {
 
     /// State from a checkpoint. Every definition it names must have been given by [`Scheduler::learn`].
     pub fn restore(&mut self, snapshot: Snapshot, seq: Seq) -> Result<(), RestoreError> {
-        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, answers, archived } = snapshot.cluster;
+        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, answers, archived } = snapshot.cluster;
         let mut state = State {
             seq,
             epoch,
@@ -122,13 +132,17 @@ impl Scheduler {
             last_fence,
             drained: drained.into_iter().collect(),
             archived: archived.into_iter().collect(),
+            pools: pools.into_iter().map(|p| (p.name, Pool { slots: p.slots, set: p.set })).collect(),
             definitions: std::mem::take(&mut self.state.definitions),
+            items: std::mem::take(&mut self.state.items),
+            reopening: std::mem::take(&mut self.state.reopening),
             cut: 1,
             ..State::default()
         };
-        for PipelineRecord { name, versions } in pipelines {
+        for PipelineRecord { name, versions, paused, unregistered, previous } in pipelines {
             let by_number = versions.into_iter().map(|(n, digest, at)| (n, (digest, at))).collect();
-            state.pipelines.insert(name, Versions { by_number, ..Versions::default() });
+            let previous = previous.into_iter().map(|p| (p.interval, p.outputs.into_iter().collect())).collect();
+            state.pipelines.insert(name, Versions { by_number, paused, unregistered, previous, ..Versions::default() });
         }
         for AnswerRecord { request, digest, answer, at } in answers {
             state.answers.insert(request, Answered { digest, answer, at });
@@ -136,7 +150,8 @@ impl Scheduler {
         for SnapshotRun { record, tasks } in snapshot.runs {
             let plan = state.plan(&record.pipeline, record.version).cloned();
             let plan = plan.ok_or_else(|| RestoreError::MissingDefinition(record.pipeline.clone(), record.version))?;
-            state.insert_run(Run::restore(record, plan, tasks).map_err(|broken| RestoreError::Broken(broken.0))?);
+            let run = Run::restore(record, plan, tasks, &state.items).map_err(|broken| RestoreError::Broken(broken.0))?;
+            state.insert_run(run);
         }
         self.state = state;
         Ok(())
@@ -144,16 +159,13 @@ impl Scheduler {
 }
 
 fn cluster_of(state: &State) -> ClusterRecord {
-    let pipeline = |(name, versions): (&PipelineName, &Versions)| PipelineRecord {
-        name: name.clone(),
-        versions: versions.by_number.iter().map(|(n, (digest, at))| (*n, *digest, *at)).collect(),
-    };
     ClusterRecord {
         epoch: state.epoch,
         leader: state.leader.clone(),
         last_run: state.last_run,
         last_fence: state.last_fence,
-        pipelines: state.pipelines.iter().map(pipeline).collect(),
+        pipelines: state.pipelines.iter().map(|(name, versions)| pipeline_of(name, versions)).collect(),
+        pools: state.pools.iter().map(|(name, p)| PoolRecord { name: name.clone(), slots: p.slots, set: p.set.clone() }).collect(),
         drained: state.drained.iter().cloned().collect(),
         answers: state
             .answers
@@ -161,5 +173,19 @@ fn cluster_of(state: &State) -> ClusterRecord {
             .map(|(request, a)| AnswerRecord { request: request.clone(), digest: a.digest, answer: a.answer.clone(), at: a.at })
             .collect(),
         archived: state.archived.iter().map(|(id, at)| (id.clone(), *at)).collect(),
+    }
+}
+
+pub(crate) fn pipeline_of(name: &PipelineName, versions: &Versions) -> PipelineRecord {
+    let previous = versions.previous.iter().map(|(interval, outputs)| PreviousRecord {
+        interval: *interval,
+        outputs: outputs.iter().map(|(task, outputs)| (task.clone(), outputs.clone())).collect(),
+    });
+    PipelineRecord {
+        name: name.clone(),
+        versions: versions.by_number.iter().map(|(n, (digest, at))| (*n, *digest, *at)).collect(),
+        paused: versions.paused.clone(),
+        unregistered: versions.unregistered.clone(),
+        previous: previous.collect(),
     }
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::lease::Lease;
-use penstock_common::record::{Ended, TriggerKind};
+use penstock_common::record::{Parent, Report, TriggerKind};
 use penstock_common::{
-    Epoch, Event, Fence, Interval, NodeName, PipelineName, QueueName, Reason, RequestId, RunId, RunNo, SessionId, State, WorkerName,
+    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
+    SessionId, State, TaskKey, WorkerName,
 };
 
-use crate::cut::RunCut;
+use crate::cut::{RunCut, SnapshotRun};
 use crate::plan::Plan;
 
 /// Everything that can make the scheduler decide.
@@ -35,20 +36,90 @@ pub enum Input {
     Cancel {
         /// The run.
         run: RunId,
+        /// Teardowns too.
+        now: bool,
         /// Who asks, as the client claims.
         by: Arc<str>,
         /// Why, in a person's words.
         note: Arc<str>,
     },
-    /// Open a new generation of what did not succeed, and of all below it.
+    /// Open a new generation of some tasks, or of what did not succeed and of all below it.
     Rerun {
         /// The run.
         run: RunId,
+        /// Which tasks; none: what did not succeed, and all below it.
+        tasks: Vec<Selector>,
         /// Minted by the client, so that a repeated call opens one generation.
         request: RequestId,
         /// Who asks, as the client claims.
         by: Arc<str>,
         /// Why, in a person's words.
+        note: Arc<str>,
+    },
+    /// Say how tasks ended.
+    Mark(Box<Mark>),
+    /// An archived run is live again, so that it can be rerun; its blob is stored.
+    Reopen {
+        /// As its history says.
+        run: Box<SnapshotRun>,
+        /// The items files that its tasks name.
+        items: Vec<Arc<Items>>,
+        /// Of the blob.
+        digest: Digest,
+    },
+    /// A person's yes or no to an `approve` task or to a held one.
+    Verdict {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: TaskKey,
+        /// Yes.
+        approve: bool,
+        /// Who says it, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// Start nothing of a run, or do again.
+    PauseRun {
+        /// The run.
+        run: RunId,
+        /// Pause, or resume.
+        paused: bool,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// Start nothing of a pipeline, or do again.
+    PausePipeline {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Pause, or resume.
+        paused: bool,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// Take no new run of a pipeline until it is registered again.
+    Unregister {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// Give a pool so many slots.
+    SetPool {
+        /// The pool.
+        pool: PoolName,
+        /// `None`: remove it. `u32::MAX`: no limit.
+        slots: Option<u32>,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
         note: Arc<str>,
     },
     /// Lease nothing more to a worker, or lease to it again.
@@ -76,14 +147,14 @@ pub enum Input {
         /// For the person who must act.
         detail: Arc<str>,
     },
-    /// An attempt ended, says its worker.
+    /// An attempt ended, or waits, says its worker.
     Report {
         /// The session that says so.
         session: SessionId,
         /// Of the attempt's lease.
         fence: Fence,
-        /// How.
-        ended: Ended,
+        /// What; the blob of an items file is stored.
+        report: Box<Report>,
     },
     /// A run's history and id are durable.
     Archived {
@@ -109,8 +180,29 @@ pub struct Submit {
     pub trigger: TriggerKind,
     /// Who asks, as the client claims.
     pub by: Arc<str>,
+    /// Only these tasks; none: every task.
+    pub only: Vec<Selector>,
+    /// The task that asks for it.
+    pub parent: Option<Parent>,
     /// Of what was asked for.
     pub digest: u64,
+}
+
+/// What a person says of tasks.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// The run.
+    pub run: RunId,
+    /// Which tasks.
+    pub tasks: Vec<Selector>,
+    /// SUCCESS, FAILED or SKIPPED.
+    pub state: State,
+    /// Minted by the client, so that a repeated call opens one generation.
+    pub request: RequestId,
+    /// Who asks, as the client claims.
+    pub by: Arc<str>,
+    /// Why, in their words.
+    pub note: Arc<str>,
 }
 
 /// A worker introduces itself, on each new stream.
@@ -208,6 +300,8 @@ pub enum Answer {
     Generation(u32),
     /// A cancel: the state the run had.
     Cancelled(State),
+    /// Whether it was otherwise before.
+    Changed(bool),
     /// The report is recorded, now or before; or it is stale and its attempt must not go on.
     Reported {
         /// Whether it carried the current fence.
@@ -254,6 +348,55 @@ pub enum Rejection {
     /// A rerun of what has nothing to rerun.
     #[error("run {0} has no task that failed, was cancelled or was skipped for one that did: there is nothing to rerun")]
     NothingToRerun(RunId),
+    /// No such task.
+    #[error("run {run} has no task {task}: see what it has with penstock get {run}")]
+    UnknownTask {
+        /// The run.
+        run: RunId,
+        /// The name.
+        task: TaskKey,
+    },
+    /// A verb that does not fit the task's state.
+    #[error("task {task} of run {run} is {state}: {expected}")]
+    WrongState {
+        /// The run.
+        run: RunId,
+        /// The task.
+        task: TaskKey,
+        /// Its state.
+        state: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A pipeline that a person took off.
+    #[error("pipeline {pipeline} was unregistered by {by} at {at}: register it again to run it")]
+    Unregistered {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Who.
+        by: Arc<str>,
+        /// When.
+        at: String,
+    },
+    /// A pool that nobody has set.
+    #[error("pipeline {pipeline} uses the pool {pool}, and there is none: penstock pools set {pool} SLOTS")]
+    UnknownPool {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The pool.
+        pool: PoolName,
+    },
+    /// A pool that cannot be removed.
+    #[error("pool {pool} is used by {by}: register that pipeline without it first")]
+    PoolInUse {
+        /// The pool.
+        pool: PoolName,
+        /// A pipeline.
+        by: PipelineName,
+    },
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Refused(String),
     /// The run was set aside.
     #[error("run {run} is quarantined: {why}")]
     Quarantined {

@@ -1,19 +1,22 @@
-//! Lanes: ready tasks waiting for slots, one lane for each (queue, labels) that tasks ask for. Matching costs what it
+//! Lanes: ready tasks waiting for slots, one lane for each (queue, labels, pool) that tasks ask for. Matching costs what it
 //! assigns: a blocked lane never hides another.
 //!
-//! Within a lane the highest priority goes first, and runs of one priority take turns. Workers of a lane take turns too.
-//! Part of the leader's term: built again from state at takeover.
+//! Within a lane the highest priority goes first, and runs of one priority take turns. Workers of a lane take turns too. The first task
+//! of a lane that has a worker but not enough slots of its pool *reserves* the pool: nobody behind it takes a slot before it, so a wide
+//! task is not starved by narrow ones. Part of the leader's term: built again from state at takeover.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use penstock_common::{QueueName, RunNo, SessionId, WorkerName};
+use penstock_common::{PoolName, QueueName, RunNo, SessionId, WorkerName};
 
 /// What a task asks of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wants {
     pub(crate) queue: QueueName,
     pub(crate) labels: BTreeMap<String, String>,
+    /// And of the cluster.
+    pub(crate) pool: Option<PoolName>,
 }
 
 /// What a worker offers.
@@ -54,7 +57,8 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Rotation {
     order: VecDeque<RunNo>,
-    tasks: BTreeMap<RunNo, VecDeque<u32>>,
+    /// With the pool slots they want.
+    tasks: BTreeMap<RunNo, VecDeque<(u32, u32)>>,
 }
 
 /// All lanes and the workers that serve them.
@@ -73,10 +77,25 @@ pub(crate) struct Match {
     pub(crate) session: SessionId,
 }
 
+/// What became of a task that was first in its lane.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// It is to be leased.
+    Lease(Match),
+    /// It left its lane: it is no longer to be leased.
+    Stale(RunNo, u32),
+    /// It left its lane: a limit of its run holds it back again.
+    HeldBack(RunNo, u32),
+    /// It left its lane: it wants more slots than its pool has at all.
+    TooWide(RunNo, u32),
+}
+
 /// What the caller knows of a task that was queued.
 pub(crate) enum Candidate {
     /// It is no longer to be leased.
     Stale,
+    /// It is, but a limit of its run was reached while it waited.
+    HeldBack,
     /// It is; best not to this worker, which lost it.
     Ready { avoid: Option<WorkerName> },
 }
@@ -140,8 +159,8 @@ impl Lanes {
         }
     }
 
-    /// A task waits for a slot.
-    pub(crate) fn push(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32) {
+    /// A task waits for a slot, and for so many of its pool.
+    pub(crate) fn push(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32, pool_slots: u32) {
         if !self.lanes.contains_key(wants) {
             let members: BTreeSet<_> = self.sessions.iter().filter(|(_, (o, _))| o.serves(wants)).map(|(s, _)| s.clone()).collect();
             let has_slot = |s: &&SessionId| self.sessions.get(*s).is_some_and(|(o, used)| !o.closed() && *used < o.slots);
@@ -149,7 +168,7 @@ impl Lanes {
             self.lanes.insert(wants.clone(), Lane { members, free, ..Lane::default() });
         }
         if let Some(lane) = self.lanes.get_mut(wants) {
-            lane.push(priority, run, task);
+            lane.push(priority, run, (task, pool_slots));
         }
     }
 
@@ -160,21 +179,42 @@ impl Lanes {
         }
     }
 
-    /// The next task that a free slot fits, if any. `look` tells whether a queued task is still to be leased.
-    pub(crate) fn next(&mut self, mut look: impl FnMut(RunNo, u32) -> Candidate) -> Option<Match> {
+    /// The next task that a free slot fits, if any. `look` tells whether a queued task is still to be leased, `pool` how many slots of
+    /// a pool are free and how many it has.
+    pub(crate) fn next(&mut self, mut look: impl FnMut(RunNo, u32) -> Candidate, pool: impl Fn(&PoolName) -> (u32, u32)) -> Option<Next> {
+        let mut reserved: BTreeSet<PoolName> = BTreeSet::new();
+        let mut passed: BTreeSet<Wants> = BTreeSet::new();
         loop {
-            let wants = self
-                .lanes
-                .iter()
-                .filter(|(_, lane)| !lane.free.is_empty())
-                .filter_map(|(wants, lane)| Some(((*lane.ready.keys().next()?, lane.turn), wants)))
-                .min_by_key(|(order, _)| *order)
-                .map(|(_, wants)| wants.clone())?;
-            self.turns += 1;
-            let turns = self.turns;
+            let wants = self.first_of(&passed)?;
             let lane = self.lanes.get_mut(&wants)?;
-            let Some((run, task)) = lane.pop() else { continue };
-            let Candidate::Ready { avoid } = look(run, task) else { continue };
+            let Some((run, (task, pool_slots))) = lane.peek() else {
+                passed.insert(wants);
+                continue;
+            };
+            let avoid = match look(run, task) {
+                Candidate::Ready { avoid } => avoid,
+                Candidate::Stale => {
+                    lane.pop();
+                    return Some(Next::Stale(run, task));
+                }
+                Candidate::HeldBack => {
+                    lane.pop();
+                    return Some(Next::HeldBack(run, task));
+                }
+            };
+            if let Some(name) = &wants.pool {
+                let (free, slots) = pool(name);
+                if pool_slots > slots {
+                    lane.pop();
+                    return Some(Next::TooWide(run, task));
+                }
+                if pool_slots > free || reserved.contains(name) {
+                    reserved.insert(name.clone());
+                    passed.insert(wants);
+                    continue;
+                }
+            }
+            lane.pop();
             let name = |s: &SessionId| self.sessions.get(s).map(|(o, _)| &o.worker);
             let fits = |s: &&SessionId| avoid.is_none() || name(s) != avoid.as_ref();
             let after = lane.last.clone();
@@ -182,15 +222,21 @@ impl Lanes {
             let chosen = lane.free.iter().filter(fits).find(turn_of).or_else(|| lane.free.iter().find(fits)).cloned();
             // Another worker is only better, not needed: a ready task never waits beside a free slot.
             let session = chosen.or_else(|| lane.free.first().cloned())?;
-            lane.turn = turns;
+            self.turns += 1;
+            lane.turn = self.turns;
             lane.last = Some(session.clone());
-            return Some(Match { run, task, session });
+            return Some(Next::Lease(Match { run, task, session }));
         }
     }
 
-    /// Whether a slot and a task are waiting for each other.
-    pub(crate) fn can_match(&self) -> bool {
-        self.lanes.values().any(|lane| !lane.free.is_empty() && !lane.ready.is_empty())
+    /// Of the lanes with a free slot and a task, the one whose turn it is.
+    fn first_of(&self, passed: &BTreeSet<Wants>) -> Option<Wants> {
+        let open = self.lanes.iter().filter(|(wants, lane)| !lane.free.is_empty() && (passed.is_empty() || !passed.contains(wants)));
+        let order = |(wants, lane)| {
+            let lane: &Lane = lane;
+            Some(((*lane.ready.keys().next()?, lane.turn), wants))
+        };
+        open.filter_map(order).min_by_key(|(order, _)| *order).map(|(_, wants): (_, &Wants)| wants.clone())
     }
 
     pub(crate) fn offers(&self, session: &SessionId) -> Option<&Offers> {
@@ -212,6 +258,23 @@ impl Lanes {
         (serving.len(), open, self.lanes.get(wants).map_or(0, Lane::waiting))
     }
 
+    /// Whether a worker of the lane has a free slot.
+    pub(crate) fn has_free(&self, wants: &Wants) -> bool {
+        self.lanes.get(wants).is_some_and(|lane| !lane.free.is_empty())
+    }
+
+    /// Tasks that wait for slots of a pool.
+    pub(crate) fn waiting_for(&self, pool: &PoolName) -> usize {
+        self.lanes.iter().filter(|(wants, _)| wants.pool.as_ref() == Some(pool)).map(|(_, lane)| lane.waiting()).sum()
+    }
+
+    /// The tasks that would be leased before this one, of those that want the same pool and have a worker.
+    pub(crate) fn first_for(&self, pool: &PoolName) -> Option<(RunNo, u32, u32)> {
+        let lanes = self.lanes.iter().filter(|(wants, lane)| wants.pool.as_ref() == Some(pool) && !lane.free.is_empty());
+        let order = |(_, lane): (&Wants, &Lane)| Some(((*lane.ready.keys().next()?, lane.turn), lane.peek()?));
+        lanes.filter_map(order).min_by_key(|(order, _)| *order).map(|(_, (run, (task, slots)))| (run, task, slots))
+    }
+
     /// Ready tasks by queue, for metrics.
     pub(crate) fn depths(&self) -> BTreeMap<QueueName, usize> {
         let mut depths = BTreeMap::new();
@@ -223,17 +286,17 @@ impl Lanes {
 
     /// Every queued task, for comparing with a rebuilt index.
     #[cfg(test)]
-    pub(crate) fn queued(&self) -> BTreeSet<(RunNo, u32)> {
+    pub(crate) fn queued(&self) -> Vec<(RunNo, u32)> {
         let ready = |lane: &Lane| -> Vec<(RunNo, u32)> {
             let rotations = lane.ready.values().flat_map(|r| r.tasks.iter());
-            rotations.flat_map(|(run, tasks)| tasks.iter().map(|t| (*run, *t))).collect()
+            rotations.flat_map(|(run, tasks)| tasks.iter().map(|(t, _)| (*run, *t))).collect()
         };
         self.lanes.values().flat_map(ready).collect()
     }
 }
 
 impl Lane {
-    fn push(&mut self, priority: i32, run: RunNo, task: u32) {
+    fn push(&mut self, priority: i32, run: RunNo, task: (u32, u32)) {
         let rotation = self.ready.entry(Reverse(priority)).or_default();
         let tasks = rotation.tasks.entry(run).or_default();
         if tasks.is_empty() {
@@ -242,7 +305,13 @@ impl Lane {
         tasks.push_back(task);
     }
 
-    fn pop(&mut self) -> Option<(RunNo, u32)> {
+    fn peek(&self) -> Option<(RunNo, (u32, u32))> {
+        let rotation = self.ready.values().next()?;
+        let run = rotation.order.front()?;
+        Some((*run, *rotation.tasks.get(run)?.front()?))
+    }
+
+    fn pop(&mut self) -> Option<(RunNo, (u32, u32))> {
         let mut entry = self.ready.first_entry()?;
         let rotation = entry.get_mut();
         let run = rotation.order.pop_front()?;

@@ -9,12 +9,14 @@
 //! No async, clock, randomness, hash-order iteration or I/O: time and jitter come in as values. A replica that replays
 //! the events of `decide` has the identical [`State`]; that is why failover, hot standby, history and simulation work.
 //!
-//! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term` and
-//! `lanes` (who waits for what), `decide/` (one file a verb).
+//! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term`,
+//! `lanes`, `gates` and `timers` (who waits for what), `decide/` (one file a verb).
 
 mod cut;
 mod decide;
 pub mod explain;
+mod expression;
+mod gates;
 pub mod input;
 mod lanes;
 mod machine;
@@ -23,17 +25,19 @@ mod state;
 mod term;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use penstock_common::{Digest, Event, Now, Seq, Timestamp};
+use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
 pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;
-pub use view::{RunFilter, WorkerView};
+pub use view::{PoolView, RunFilter, WorkerView};
 
 /// State, and the term of the leader if this replica leads.
 #[derive(Debug, Default)]
@@ -56,6 +60,38 @@ impl Scheduler {
     /// Gives a definition, which must happen before an event or a snapshot that names its digest.
     pub fn learn(&mut self, plan: Arc<Plan>) {
         self.state.learn(plan);
+    }
+
+    /// Gives an items file, which must happen before an event or a snapshot that names its digest.
+    pub fn learn_items(&mut self, items: Arc<Items>) {
+        self.state.items.insert(items.digest(), items);
+    }
+
+    /// Whether an items file is known.
+    pub fn knows_items(&self, digest: &Digest) -> bool {
+        self.state.items.contains_key(digest)
+    }
+
+    /// Every blob that state names: definitions, items files, runs that are about to be live again.
+    pub fn named(&self) -> BTreeSet<Digest> {
+        let state = &self.state;
+        let definitions = state.pipelines.values().flat_map(|v| v.by_number.values()).map(|(digest, _)| *digest);
+        let mut named: BTreeSet<Digest> = definitions.chain(state.reopening.keys().copied()).collect();
+        for run in state.runs.values().filter(|run| run.record.quarantined.is_none()) {
+            named.extend((0..run.slots()).filter_map(|task| run.task(task).rare.as_ref()?.items));
+        }
+        named
+    }
+
+    /// Lets go of definitions and items files that nothing names.
+    pub fn forget_unnamed(&mut self, named: &BTreeSet<Digest>) {
+        self.state.definitions.retain(|digest, _| named.contains(digest));
+        self.state.items.retain(|digest, _| named.contains(digest));
+    }
+
+    /// Gives an archived run, which must happen before the event that reopens it.
+    pub fn learn_run(&mut self, digest: Digest, run: SnapshotRun) {
+        self.state.reopening.insert(digest, run);
     }
 
     /// Whether a definition is known.

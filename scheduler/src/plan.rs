@@ -4,10 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_common::pipeline::{Diagnostic, Diagnostics, Document, Pipeline, Task, parse};
-use penstock_common::{Digest, TaskId};
+use penstock_common::pipeline::{Condition, Diagnostic, Diagnostics, Document, ForEach, Pipeline, Task, TriggerRule, parse};
+use penstock_common::{Digest, Items, TaskId, items};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::machine::mapping::ItemSource;
+use crate::machine::rule::{Accepts, Needs};
 
 /// A DAG ready to run.
 #[derive(Debug)]
@@ -18,6 +21,12 @@ pub struct Plan {
     pub digest: Digest,
     tasks: Vec<PlannedTask>,
     roots: Vec<u32>,
+    /// Tasks whose outputs later intervals read.
+    pub(crate) remembered: BTreeSet<u32>,
+    /// Whether a task reads what the last interval left.
+    pub(crate) uses_previous: bool,
+    /// Of its dates.
+    pub(crate) zone: Arc<str>,
 }
 
 /// A node of the plan.
@@ -28,11 +37,34 @@ pub struct PlannedTask {
     /// What to do, shared with every lease.
     pub spec: Arc<Task>,
     /// Tasks that wait for it, ascending.
-    pub downstream: Vec<u32>,
+    pub(crate) downstream: Vec<Edge>,
     /// Tasks it waits for, ascending.
-    pub upstream: Vec<u32>,
+    pub(crate) upstream: Vec<Edge>,
+    /// What its rule needs besides.
+    pub(crate) needs: Needs,
+    /// What it is mapped over, if that is written in the definition.
+    pub(crate) items: Option<ItemSource>,
+    /// The task whose outputs or items it is mapped over.
+    pub(crate) source: Option<u32>,
+    /// Its `if` is about an item, so each instance has its own answer.
+    pub(crate) condition_by_item: bool,
     /// Those whose outputs its templates name; a document's check sees to it that they are above it. `None`: any above.
     pub reads: Option<BTreeSet<u32>>,
+    /// Those whose outputs of the previous interval it reads.
+    pub(crate) remembers: BTreeSet<u32>,
+}
+
+/// One side of a dependency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The task on the other side.
+    pub(crate) task: u32,
+    /// How the upstream may end.
+    pub(crate) accepts: Accepts,
+    /// Instance by instance.
+    pub(crate) paired: bool,
+    /// The downstream asks for a failure of the upstream.
+    pub(crate) wants_failure: bool,
 }
 
 /// Why a pipeline is no DAG.
@@ -49,6 +81,50 @@ pub enum PlanError {
         /// The name.
         upstream: TaskId,
     },
+    /// Items that cannot be.
+    #[error("task {task}: {why}")]
+    Items {
+        /// The task that is mapped over them.
+        task: TaskId,
+        /// What is wrong.
+        why: items::Error,
+    },
+}
+
+/// The upstreams of a task with what it accepts of each: a teardown takes any end, but its setup's success.
+fn edges(task: &Task) -> BTreeMap<&TaskId, (Accepts, bool, bool)> {
+    let any_end = task.teardown;
+    let by_rule = if any_end { Accepts::ANY } else { Accepts::of_rule(task.trigger_rule) };
+    let asks = matches!(task.trigger_rule, TriggerRule::AllFailed | TriggerRule::OneFailed);
+    let mut edges: BTreeMap<_, _> = task
+        .depends_on
+        .iter()
+        .map(|d| {
+            let accepts = d.when.filter(|_| !any_end).map_or(by_rule, Accepts::of_condition);
+            (&d.task, (accepts, d.paired, asks || d.when == Some(Condition::Failed)))
+        })
+        .collect();
+    if let Some(setup) = &task.setup {
+        edges.insert(setup, (Accepts::of_condition(Condition::Success), false, false));
+    }
+    edges
+}
+
+/// What a task is mapped over, where the definition says it.
+fn written_items(for_each: Option<&ForEach>) -> Result<Option<ItemSource>, items::Error> {
+    Ok(match for_each {
+        Some(ForEach::Items(values)) => Some(ItemSource::List(Arc::new(Items::of(values)?))),
+        Some(&ForEach::Range { from, to, step }) => {
+            let span = i128::from(to) - i128::from(from);
+            let count = if step == 0 { 0 } else { (span + i128::from(step) - i128::from(step.signum())) / i128::from(step) };
+            let found = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
+            if found > penstock_common::limits::MAX_ITEMS {
+                return Err(items::Error::TooMany { found });
+            }
+            Some(ItemSource::Range { from, step, count: found as u32 })
+        }
+        Some(ForEach::Output { .. } | ForEach::ItemsOf { .. } | ForEach::SameAs { .. }) | None => None,
+    })
 }
 
 impl Plan {
@@ -59,37 +135,48 @@ impl Plan {
         for _ in 0..index.len() {
             graph.add_node(());
         }
-        for (to, (id, task)) in pipeline.tasks.iter().enumerate() {
-            for upstream in &task.depends_on {
-                let from =
-                    index.get(upstream).ok_or_else(|| PlanError::MissingUpstream { task: id.clone(), upstream: upstream.clone() })?;
-                graph.add_edge(NodeIndex::new(*from as usize), NodeIndex::new(to), ());
+        let mut upstream: Vec<Vec<Edge>> = Vec::with_capacity(index.len());
+        let mut downstream: Vec<Vec<Edge>> = vec![Vec::new(); index.len()];
+        for (to, (id, task)) in (0u32..).zip(&pipeline.tasks) {
+            let mut above = Vec::new();
+            for (name, (accepts, paired, wants_failure)) in edges(task) {
+                let missing = || PlanError::MissingUpstream { task: id.clone(), upstream: name.clone() };
+                let from = *index.get(name).ok_or_else(missing)?;
+                graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), ());
+                above.push(Edge { task: from, accepts, paired, wants_failure });
+                downstream[from as usize].push(Edge { task: to, accepts, paired, wants_failure });
             }
+            upstream.push(above);
         }
         if let Some(cycle) = find_cycle(&graph) {
             let ids: Vec<&TaskId> = pipeline.tasks.keys().collect();
             return Err(PlanError::Cycle(cycle.into_iter().map(|i| ids[i.index()].clone()).collect()));
         }
-        let sorted = |node: usize, direction| {
-            let mut list: Vec<u32> = graph.neighbors_directed(NodeIndex::new(node), direction).map(|n| n.index() as u32).collect();
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
-        let tasks: Vec<PlannedTask> = pipeline
-            .tasks
-            .iter()
-            .enumerate()
-            .map(|(i, (id, task))| PlannedTask {
+        let mut tasks = Vec::with_capacity(pipeline.tasks.len());
+        for ((id, task), (upstream, downstream)) in pipeline.tasks.iter().zip(upstream.into_iter().zip(downstream)) {
+            let source = task.for_each.as_ref().and_then(ForEach::source);
+            let source = source.map(|name| {
+                let missing = || PlanError::MissingUpstream { task: id.clone(), upstream: name.clone() };
+                index.get(name).copied().ok_or_else(missing)
+            });
+            tasks.push(PlannedTask {
                 id: id.clone(),
-                spec: Arc::new(task.clone()),
-                downstream: sorted(i, petgraph::Outgoing),
-                upstream: sorted(i, petgraph::Incoming),
+                upstream,
+                downstream,
+                needs: if task.teardown { Needs::All } else { Needs::of_rule(task.trigger_rule) },
+                items: written_items(task.for_each.as_ref()).map_err(|why| PlanError::Items { task: id.clone(), why })?,
+                source: source.transpose()?,
+                condition_by_item: task.for_each.is_some() && task.condition.as_ref().is_some_and(|text| text.contains("item")),
                 reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
-            })
-            .collect();
+                remembers: task.previous_named().iter().filter_map(|id| index.get(id).copied()).collect(),
+                spec: Arc::new(task.clone()),
+            });
+        }
+        let remembered = tasks.iter().flat_map(|t| t.remembers.iter().copied()).collect();
+        let uses_previous = tasks.iter().any(|t| t.spec.mentions("previous"));
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
-        Ok(Self { digest: pipeline.digest(), pipeline, tasks, roots })
+        let zone = Arc::from(pipeline.zone());
+        Ok(Self { digest: pipeline.digest(), pipeline, tasks, roots, remembered, uses_previous, zone })
     }
 
     /// Reads a document and plans it: every error of the file at once, cycles among them.
@@ -102,14 +189,14 @@ impl Plan {
                     [upstream, task, ..] => edges.get(&(task.clone(), upstream.clone())),
                     _ => None,
                 },
-                PlanError::MissingUpstream { task, .. } => places.get(task),
+                PlanError::MissingUpstream { task, .. } | PlanError::Items { task, .. } => places.get(task),
             };
-            let diagnostic = Diagnostic {
-                at: at.copied().unwrap_or_default(),
-                message: error.to_string(),
-                hint: "remove one of these dependencies: a task can only wait for tasks that do not wait for it".to_owned(),
-                warning: false,
+            let hint = match &error {
+                PlanError::Items { .. } => "a list has at most 100,000 items",
+                _ => "remove one of these dependencies: a task can only wait for tasks that do not wait for it",
             };
+            let diagnostic =
+                Diagnostic { at: at.copied().unwrap_or_default(), message: error.to_string(), hint: hint.to_owned(), warning: false };
             Diagnostics { file: file.to_owned(), list: vec![diagnostic] }
         })
     }
@@ -140,14 +227,29 @@ impl Plan {
         let planned = self.task(index);
         planned.reads.clone().unwrap_or_else(|| {
             let mut above = BTreeSet::new();
-            let mut stack = planned.upstream.clone();
+            let mut stack: Vec<u32> = planned.upstream.iter().map(|e| e.task).collect();
             while let Some(task) = stack.pop() {
                 if above.insert(task) {
-                    stack.extend(&self.task(task).upstream);
+                    stack.extend(self.task(task).upstream.iter().map(|e| e.task));
                 }
             }
             above
         })
+    }
+    /// These tasks and everything on one side of them.
+    pub(crate) fn cone<'a>(
+        &'a self,
+        from: impl IntoIterator<Item = u32>,
+        side: impl Fn(&'a PlannedTask) -> &'a Vec<Edge>,
+    ) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        let mut stack: Vec<u32> = from.into_iter().collect();
+        while let Some(task) = stack.pop() {
+            if found.insert(task) {
+                stack.extend(side(self.task(task)).iter().map(|e| e.task));
+            }
+        }
+        found
     }
     /// A task's index by its name.
     pub fn find(&self, id: &TaskId) -> Option<u32> {
@@ -182,23 +284,18 @@ fn find_cycle(graph: &DiGraph<(), ()>) -> Option<Vec<NodeIndex>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use penstock_common::pipeline::Dependency;
+
     use super::*;
 
     fn pipeline(edges: &[(&str, &[&str])]) -> Pipeline {
-        let tasks = edges.iter().map(|(id, upstream)| {
-            let depends_on = upstream.iter().map(|u| TaskId::parse(u).unwrap()).collect();
-            (TaskId::parse(id).unwrap(), Task { depends_on, ..Task::noop() })
-        });
-        Pipeline {
-            name: "p".parse().unwrap(),
-            description: String::new(),
-            owner: String::new(),
-            tags: Vec::new(),
-            params: BTreeMap::new(),
-            max_active_runs: None,
-            run_timeout: None,
-            tasks: tasks.collect(),
-        }
+        let tasks = edges.iter().map(|(id, upstream)| (TaskId::parse(id).unwrap(), below(upstream)));
+        Pipeline::of("p".parse().unwrap(), tasks.collect())
+    }
+
+    fn below(upstream: &[&str]) -> Task {
+        let dependency = |u: &&str| Dependency { task: TaskId::parse(u).unwrap(), when: None, paired: false };
+        Task { depends_on: upstream.iter().map(dependency).collect(), ..Task::noop() }
     }
 
     #[test]
@@ -211,8 +308,9 @@ mod tests {
     fn tasks_are_numbered_in_sorted_order_and_know_both_sides() {
         let plan = Plan::compile(pipeline(&[("z", &["a", "m"]), ("m", &["a"]), ("a", &[])])).unwrap();
         assert_eq!(plan.roots(), [0]);
-        assert_eq!(plan.task(0).downstream, [1, 2]);
-        assert_eq!(plan.task(2).upstream, [0, 1]);
+        let tasks = |edges: &[Edge]| edges.iter().map(|e| e.task).collect::<Vec<_>>();
+        assert_eq!(tasks(&plan.task(0).downstream), [1, 2]);
+        assert_eq!(tasks(&plan.task(2).upstream), [0, 1]);
         assert_eq!(plan.find(&TaskId::parse("z").unwrap()), Some(2));
     }
 
@@ -235,8 +333,9 @@ mod tests {
     fn a_chain_of_a_hundred_thousand_tasks_is_planned_without_deep_recursion() {
         let mut p = pipeline(&[]);
         for i in 0..100_000u32 {
-            let depends_on = if i == 0 { vec![] } else { vec![TaskId::parse(&format!("t{:06}", i - 1)).unwrap()] };
-            p.tasks.insert(TaskId::parse(&format!("t{i:06}")).unwrap(), Task { depends_on, ..Task::noop() });
+            let above = format!("t{:06}", i.saturating_sub(1));
+            let task = if i == 0 { Task::noop() } else { below(&[&above]) };
+            p.tasks.insert(TaskId::parse(&format!("t{i:06}")).unwrap(), task);
         }
         assert_eq!(Plan::compile(p).unwrap().roots(), [0]);
     }

@@ -9,16 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
-use penstock_common::limits::{MAX_ATTEMPTS_KEPT, MAX_DETAIL_BYTES};
-use penstock_common::record::{AttemptRecord, RunRecord};
+use penstock_common::limits::{MAX_ATTEMPTS_KEPT, MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
+use penstock_common::metrics::Outputs;
+use penstock_common::record::{Audit, RunRecord};
 use penstock_common::{
-    Digest, Epoch, Event, Fence, NodeName, PipelineName, Reason, RequestId, RunId, RunNo, Seq, SessionId, State as Word, Timestamp,
-    WorkerName,
+    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
+    State as Word, TaskId, Timestamp, WorkerName,
 };
 
+use crate::cut::SnapshotRun;
 use crate::decide::bounded;
 use crate::machine::run::{self, Run};
-use crate::machine::task::Verdict;
 use crate::machine::{Broken, attempt};
 use crate::plan::Plan;
 
@@ -37,12 +38,21 @@ pub struct State {
     pub(crate) leases: BTreeMap<Fence, Holder>,
     /// The same by session.
     pub(crate) held: BTreeMap<SessionId, BTreeSet<Fence>>,
+    /// Live runs that a live run's `pipeline` tasks started: derived.
+    pub(crate) children: BTreeMap<RunNo, BTreeSet<RunNo>>,
+    pub(crate) pools: BTreeMap<PoolName, Pool>,
+    /// Slots taken of each pool that a lease names, whether it is there or not: derived.
+    pub(crate) pool_used: BTreeMap<PoolName, u32>,
     pub(crate) drained: BTreeSet<WorkerName>,
     pub(crate) answers: BTreeMap<RequestId, Answered>,
     pub(crate) archived: BTreeMap<RunId, Timestamp>,
     pub(crate) live_tasks: usize,
     /// Definitions by digest, given by `learn`; not state but what state refers to.
     pub(crate) definitions: BTreeMap<Digest, Arc<Plan>>,
+    /// Items files by digest, given by `learn_items`.
+    pub(crate) items: BTreeMap<Digest, Arc<Items>>,
+    /// Archived runs that are about to be live again, given by `learn_run`.
+    pub(crate) reopening: BTreeMap<Digest, SnapshotRun>,
     /// The number of the cut that chunks written now belong to.
     pub(crate) cut: u64,
 }
@@ -51,10 +61,22 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Versions {
     pub(crate) by_number: BTreeMap<u32, (Digest, Timestamp)>,
+    pub(crate) paused: Option<Audit>,
+    pub(crate) unregistered: Option<Audit>,
+    /// What the newest intervals with SUCCESS left.
+    pub(crate) previous: BTreeMap<Interval, BTreeMap<TaskId, Outputs>>,
     /// Runs that are PENDING, in order of creation: derived.
     pub(crate) queued: BTreeSet<RunNo>,
     /// Runs that are RUNNING: derived.
     pub(crate) active: BTreeSet<RunNo>,
+}
+
+/// A pool in state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// `u32::MAX`: no limit.
+    pub(crate) slots: u32,
+    pub(crate) set: Audit,
 }
 
 /// Who holds a lease on what.
@@ -78,6 +100,8 @@ pub(crate) struct Answered {
 pub(crate) enum Touched {
     Task(RunNo, u32),
     Run(RunNo),
+    /// Every task of it: it was resumed, or it starts.
+    Everything(RunNo),
 }
 
 impl PartialEq for State {
@@ -92,6 +116,9 @@ impl PartialEq for State {
             && self.run_ids == other.run_ids
             && self.leases == other.leases
             && self.held == other.held
+            && self.children == other.children
+            && self.pools == other.pools
+            && self.pool_used == other.pool_used
             && self.drained == other.drained
             && self.answers == other.answers
             && self.archived == other.archived
@@ -123,15 +150,32 @@ impl State {
         self.runs.get(&no).map(|run| (no, run))
     }
 
+    /// Whether a person keeps a run from starting anything.
+    pub(crate) fn is_paused(&self, run: &Run) -> bool {
+        run.record.paused || self.pipelines.get(&run.record.pipeline).is_some_and(|versions| versions.paused.is_some())
+    }
+
+    /// Whether a task of a run may be started now, as far as people and the run's state go.
+    pub(crate) fn may_start(&self, run: &Run, task: u32) -> bool {
+        run.may_start(task) && !self.is_paused(run)
+    }
+
+    /// Slots that a pool has free; none where there is no such pool.
+    pub(crate) fn pool_free(&self, pool: &PoolName) -> (u32, u32) {
+        let slots = self.pools.get(pool).map_or(0, |p| p.slots);
+        (slots.saturating_sub(self.pool_used.get(pool).copied().unwrap_or(0)), slots)
+    }
+
     /// Applies one event. `touched` collects what the leader must look at again. Returns the leases that a run lost by being set
     /// aside.
     pub(crate) fn apply(&mut self, event: &Event, touched: &mut Vec<Touched>) -> Vec<(Fence, SessionId)> {
         let Some(no) = event.run() else {
-            self.apply_to_cluster(event);
+            self.apply_to_cluster(event, touched);
             return Vec::new();
         };
         match event {
             Event::RunCreated(created) => self.create_run(created, touched),
+            Event::RunReopened { digest, .. } => self.reopen(no, digest, touched),
             Event::RunArchived { at, .. } => self.archive(no, *at),
             _ => {
                 let before = touched.len();
@@ -149,7 +193,7 @@ impl State {
         Vec::new()
     }
 
-    fn apply_to_cluster(&mut self, event: &Event) {
+    fn apply_to_cluster(&mut self, event: &Event, touched: &mut Vec<Touched>) {
         match event {
             Event::TermStarted { epoch, node, .. } => {
                 self.epoch = *epoch;
@@ -158,9 +202,25 @@ impl State {
             Event::PipelineRegistered { pipeline, version, digest, dropped, at } => {
                 let versions = self.pipelines.entry(pipeline.clone()).or_default();
                 versions.by_number.insert(*version, (*digest, *at));
+                versions.unregistered = None;
                 for old in dropped {
                     versions.by_number.remove(old);
                 }
+            }
+            Event::PipelineUnregistered { pipeline, audit } => {
+                self.pipelines.entry(pipeline.clone()).or_default().unregistered = Some(audit.clone());
+            }
+            Event::PipelinePaused { pipeline, paused, audit } => {
+                let versions = self.pipelines.entry(pipeline.clone()).or_default();
+                versions.paused = paused.then(|| audit.clone());
+                let active = versions.active.iter().copied();
+                touched.extend(active.map(|no| if *paused { Touched::Run(no) } else { Touched::Everything(no) }));
+            }
+            Event::PoolSet { pool, slots, audit } => {
+                match slots {
+                    Some(slots) => self.pools.insert(pool.clone(), Pool { slots: *slots, set: audit.clone() }),
+                    None => self.pools.remove(pool),
+                };
             }
             Event::WorkerDrained { worker, drained, .. } => {
                 if *drained {
@@ -197,6 +257,9 @@ impl State {
             state: Word::Pending,
             reason: None,
             cancel: None,
+            paused: false,
+            parent: created.parent.clone(),
+            audit: Vec::new(),
             created_at: created.at,
             started_at: None,
             ended_at: None,
@@ -208,7 +271,16 @@ impl State {
             quarantined: None,
         };
         self.last_run = created.run;
-        self.insert_run(Run::new(record, plan, self.cut));
+        let mut run = Run::new(record, plan, self.cut);
+        let left_out: Vec<u32> = created.not_selected.iter().flat_map(|&(from, to)| from..to).filter(|&t| run.check(t).is_ok()).collect();
+        for &task in &left_out {
+            // PENDING to SKIPPED is always possible.
+            drop(run.go(task, Word::Skipped, Some(Reason::NotSelected), created.at, self.cut));
+        }
+        for task in left_out {
+            drop(run.settle(task, created.at, self.cut));
+        }
+        self.insert_run(run);
         touched.push(Touched::Run(created.run));
     }
 
@@ -224,16 +296,39 @@ impl State {
         if !run.record.state.is_terminal() {
             self.live_tasks += run.record.tasks as usize;
         }
-        if run.count(Word::Running) > 0 && run.record.quarantined.is_none() {
-            for task in 0..run.record.tasks {
+        if run.leased > 0 && run.record.quarantined.is_none() {
+            for task in 0..run.slots() {
                 if let Some(live) = run.task(task).live() {
                     self.held.entry(live.session.clone()).or_default().insert(live.fence);
                     self.leases.insert(live.fence, Holder { run: no, task, session: live.session.clone() });
+                    if let Some(pool) = &run.spec(task).pool {
+                        *self.pool_used.entry(pool.clone()).or_default() += run.spec(task).pool_slots;
+                    }
                 }
             }
         }
+        if let Some(parent) = run.record.parent.as_ref().filter(|_| !run.record.state.is_terminal()) {
+            self.children.entry(parent.run).or_default().insert(no);
+        }
         self.run_ids.insert(run.record.id.clone(), no);
         self.runs.insert(no, run);
+    }
+
+    /// Its history is live again, still ended: a new generation follows in the same entry.
+    fn reopen(&mut self, no: RunNo, digest: &Digest, touched: &mut Vec<Touched>) {
+        let Some(SnapshotRun { record, tasks }) = self.reopening.remove(digest) else {
+            unreachable!("run {no} is reopened from {digest}, which was never loaded")
+        };
+        let Some(plan) = self.plan(&record.pipeline, record.version).cloned() else {
+            unreachable!("run {} needs {} version {}, which was never loaded", record.id, record.pipeline, record.version)
+        };
+        let id = record.id.clone();
+        // What cannot be restored was refused before the event was decided.
+        if let Ok(run) = Run::restore(record, plan, tasks, &self.items) {
+            self.archived.remove(&id);
+            self.insert_run(run);
+            touched.push(Touched::Run(no));
+        }
     }
 
     fn archive(&mut self, no: RunNo, at: Timestamp) {
@@ -255,53 +350,83 @@ impl State {
                 run::go(&mut run.record, Word::Running, None)?;
                 run.record.started_at.get_or_insert(*at);
                 run.record.generation_at = *at;
-                let waits = |&task: &u32| run.task(task).upstream.verdict() == Verdict::Wait;
-                touched.extend((0..run.record.tasks).filter(|task| !waits(task)).map(|task| Touched::Task(no, task)));
-                touched.push(Touched::Run(no));
+                touched.push(Touched::Everything(no));
                 self.moved(no);
+            }
+            Event::RunPaused { paused, audit, .. } => {
+                run.record.paused = *paused;
+                run.note(audit.clone());
+                touched.push(if *paused { Touched::Run(no) } else { Touched::Everything(no) });
+            }
+            Event::TaskExpanded { task, count, at, .. } => {
+                run.check(*task)?;
+                if run.task(*task).state != Word::Pending {
+                    return Err(Broken::new(format_args!("task {task} is {} and gets instances", run.task(*task).state)));
+                }
+                let items = run.items_of(*task, &self.items).map_err(Broken)?;
+                run.expand(*task, items, *count, *at, cut)?;
+                self.live_tasks += *count as usize - 1;
+                let instances = run.mapping.live(*task).into_iter().flat_map(|e| e.indices());
+                touched.extend(instances.map(|index| Touched::Task(no, index)));
+                touched.extend(run.plan.task(*task).downstream.iter().map(|edge| Touched::Task(no, edge.task)));
             }
             Event::AttemptLeased { task, number, fence, worker, session, at, .. } => {
                 run.check(*task)?;
                 if *fence <= self.last_fence {
                     return Err(Broken::new(format_args!("fence {fence} after fence {}", self.last_fence)));
                 }
-                let expected = run.task(*task).attempts.last().map_or(1, |a| a.number + 1);
-                if *number != expected {
-                    return Err(Broken::new(format_args!("attempt {number} where {expected} is next")));
+                let last = run.task(*task).attempts.last().map_or(0, |a| a.number);
+                let resumes = run.task(*task).waits();
+                let expected = if resumes { last } else { last + 1 };
+                if *number != expected || (run.task(*task).state == Word::Running && !resumes) {
+                    return Err(Broken::new(format_args!("attempt {number} where {expected} is next, or the last one runs")));
                 }
-                run.go(*task, Word::Running, None, cut)?;
-                run.task_mut(*task, cut).attempts.push(AttemptRecord {
-                    number: *number,
-                    fence: *fence,
-                    worker: worker.clone(),
-                    session: session.clone(),
-                    state: Word::Running,
-                    reason: None,
-                    detail: Arc::from(""),
-                    leased_at: *at,
-                    started_at: *at,
-                    ended_at: None,
-                    exit_code: None,
-                    metrics: penstock_common::metrics::Metrics::default(),
-                });
+                run.go(*task, Word::Running, None, *at, cut)?;
                 let attempts = &mut run.task_mut(*task, cut).attempts;
+                if attempts.capacity() == 0 {
+                    // Most tasks have one.
+                    attempts.reserve_exact(1);
+                }
+                match attempts.last_mut().filter(|_| resumes) {
+                    Some(attempt) => {
+                        (attempt.fence, attempt.worker, attempt.session) = (*fence, worker.clone(), session.clone());
+                        attempt.reason = None;
+                    }
+                    None => attempts.push(attempt::leased(*number, *fence, worker, session, *at)),
+                }
                 if attempts.len() > MAX_ATTEMPTS_KEPT {
                     attempts.remove(0);
                 }
+                run.leased += 1;
                 self.last_fence = *fence;
+                if let Some(pool) = &run.spec(*task).pool {
+                    *self.pool_used.entry(pool.clone()).or_default() += run.spec(*task).pool_slots;
+                }
                 self.leases.insert(*fence, Holder { run: no, task: *task, session: session.clone() });
                 self.held.entry(session.clone()).or_default().insert(*fence);
             }
-            Event::AttemptEnded { task, fence, ended, .. } => {
+            Event::AttemptWaiting { task, fence, until, detail, at, .. } => {
                 run.check(*task)?;
-                let live = run.task(*task).live().filter(|a| a.fence == *fence);
-                if live.is_none() || !attempt::allowed(Word::Running, ended.state) {
-                    return Err(Broken::new(format_args!(
-                        "task {task} has no live attempt with fence {fence}, or it cannot become {}",
-                        ended.state
-                    )));
+                holds(run, *task, *fence)?;
+                run.go(*task, Word::Running, Some(Reason::Waiting), *at, cut)?;
+                let state = run.task_mut(*task, cut);
+                state.not_before = Some(*until);
+                if let Some(attempt) = state.attempts.last_mut() {
+                    attempt.reason = Some(Reason::Waiting);
+                    attempt.detail = detail.clone();
                 }
-                run.go(*task, ended.state, ended.reason, cut)?;
+                run.leased -= 1;
+                self.release(*fence);
+                touched.push(Touched::Task(no, *task));
+            }
+            Event::AttemptEnded { task, fence, ended, held, .. } => {
+                run.check(*task)?;
+                holds(run, *task, *fence)?;
+                if !attempt::allowed(Word::Running, ended.state) || (*held && ended.state != Word::Success) {
+                    return Err(Broken::new(format_args!("the attempt of task {task} cannot become {}", ended.state)));
+                }
+                let (state, reason) = if *held { (Word::Running, Some(Reason::Held)) } else { (ended.state, ended.reason) };
+                run.go(*task, state, reason, ended.ended_at, cut)?;
                 let output_bytes = ended.outputs.bytes();
                 let task_state = run.task_mut(*task, cut);
                 if let Some(attempt) = task_state.attempts.last_mut() {
@@ -315,52 +440,130 @@ impl State {
                     (Word::Failed, _) => task_state.failures += 1,
                     _ => {}
                 }
-                if ended.state == Word::Success && output_bytes > 0 {
-                    let old = task_state.outputs.replace(Box::new(ended.outputs.clone()));
-                    run.output_bytes = run.output_bytes + output_bytes - old.map_or(0, |o| o.bytes());
+                if ended.state == Word::Success {
+                    if ended.items.is_some() || task_state.rare.is_some() {
+                        task_state.rare().items = ended.items;
+                    }
+                    if output_bytes > 0 {
+                        let old = task_state.outputs.replace(Box::new(ended.outputs.clone()));
+                        run.output_bytes = run.output_bytes + output_bytes - old.map_or(0, |o| o.bytes());
+                    }
                 }
+                run.leased -= 1;
                 self.release(*fence);
-                self.settle(no, *task, touched)?;
+                if !held && ended.state.is_terminal() {
+                    self.settle(no, *task, ended.ended_at, touched)?;
+                }
             }
-            Event::TaskRetrying { task, not_before, .. } => {
+            Event::TaskRetrying { task, fence, not_before, ended, .. } => {
                 run.check(*task)?;
-                self.unsettle(no, *task)?;
-                let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
-                run.go(*task, Word::Retry, run.task(*task).reason, cut)?;
-                run.task_mut(*task, cut).not_before = Some(*not_before);
+                holds(run, *task, *fence)?;
+                if ended.state != Word::Failed {
+                    return Err(Broken::new(format_args!("task {task} ended as {} and is tried again", ended.state)));
+                }
+                run.go(*task, Word::Failed, ended.reason, ended.ended_at, cut)?;
+                run.go(*task, Word::Retry, ended.reason, ended.ended_at, cut)?;
+                let state = run.task_mut(*task, cut);
+                state.not_before = Some(*not_before);
+                if let Some(attempt) = state.attempts.last_mut() {
+                    attempt::end(attempt, ended)?;
+                }
+                match ended.reason {
+                    Some(Reason::Lost) => {
+                        state.lost += 1;
+                        state.deaths += u32::from(ended.worker_died);
+                    }
+                    _ => state.failures += 1,
+                }
+                run.leased -= 1;
+                self.release(*fence);
                 touched.push(Touched::Task(no, *task));
             }
-            Event::TaskFailed { task, reason, .. } => {
+            Event::TaskWaiting { task, child, at, .. } => {
                 run.check(*task)?;
-                waits(run, *task)?;
-                run.go(*task, Word::Failed, Some(*reason), cut)?;
-                self.settle(no, *task, touched)?;
+                if !matches!(run.task(*task).state, Word::Pending | Word::Retry) || !run.spec(*task).action.is_the_schedulers() {
+                    return Err(Broken::new(format_args!("task {task} is {} and cannot wait", run.task(*task).state)));
+                }
+                run.go(*task, Word::Running, Some(Reason::Waiting), *at, cut)?;
+                if child.is_some() {
+                    run.task_mut(*task, cut).rare().child = child.clone();
+                }
+                touched.push(Touched::Task(no, *task));
             }
-            Event::TasksSkipped { ranges, reason, .. } => {
+            Event::TaskEnded(end) => {
+                let task = end.task;
+                run.check(task)?;
+                without_lease(run, task)?;
+                if run.is_expanded(task) || !end.state.is_terminal() {
+                    return Err(Broken::new(format_args!("task {task} cannot be ended as {}", end.state)));
+                }
+                run.go(task, end.state, end.reason, end.at, cut)?;
+                end_waiting(run, task, end.state, end.reason, end.at, cut);
+                let state = run.task_mut(task, cut);
+                if !end.detail.is_empty() {
+                    state.rare().detail = end.detail.clone();
+                }
+                let old = match end.state {
+                    Word::Success if end.outputs.0.is_empty() => None,
+                    Word::Success => Some(state.outputs.replace(Box::new(end.outputs.clone()))),
+                    // Nobody may build on what a rejected task said.
+                    _ => Some(state.outputs.take()),
+                };
+                if end.state == Word::Failed {
+                    state.failures += 1;
+                }
+                if let Some(old) = old {
+                    let now = run.task(task).outputs.as_ref().map_or(0, |o| o.bytes());
+                    run.output_bytes = run.output_bytes + now - old.map_or(0, |o| o.bytes());
+                }
+                if let Some(audit) = &end.audit {
+                    run.note(audit.clone());
+                }
+                match end.not_before {
+                    Some(not_before) => {
+                        run.go(task, Word::Retry, end.reason, end.at, cut)?;
+                        run.task_mut(task, cut).not_before = Some(not_before);
+                        touched.push(Touched::Task(no, task));
+                    }
+                    None => self.settle(no, task, end.at, touched)?,
+                }
+            }
+            Event::TasksSkipped { ranges, reason, at, .. } => {
                 for task in ranges.iter().flat_map(|&(from, to)| from..to) {
                     let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
                     run.check(task)?;
-                    waits(run, task)?;
-                    run.go(task, Word::Skipped, Some(*reason), cut)?;
-                    self.settle(no, task, touched)?;
+                    if run.task(task).state != Word::Pending || run.is_expanded(task) || run.is_gone(task) {
+                        return Err(Broken::new(format_args!("task {task} is {} and is skipped", run.task(task).state)));
+                    }
+                    run.go(task, Word::Skipped, Some(*reason), *at, cut)?;
+                    self.settle(no, task, *at, touched)?;
                 }
             }
-            Event::TasksCancelled { reason, .. } => {
+            Event::TasksCancelled { reason, teardowns, at, .. } => {
                 if run.record.cancel != Some(*reason) {
                     return Err(Broken::new(format_args!("tasks of run {} are cancelled and it is not", run.record.id)));
                 }
-                let open: Vec<u32> = (0..run.record.tasks).filter(|&t| matches!(run.task(t).state, Word::Pending | Word::Retry)).collect();
+                let open = |t: &u32| {
+                    let task = run.task(*t);
+                    let idle = !task.state.is_terminal() && task.live().is_none() && !run.is_expanded(*t) && !run.is_gone(*t);
+                    idle && (*teardowns || !run.spec(*t).teardown)
+                };
+                let open: Vec<u32> = (0..run.slots()).filter(open).collect();
+                for &task in &open {
+                    run.go(task, Word::Cancelled, Some(*reason), *at, cut)?;
+                    end_waiting(run, task, Word::Cancelled, Some(*reason), *at, cut);
+                }
                 for task in open {
-                    run.go(task, Word::Cancelled, Some(*reason), cut)?;
-                    run.settle(task, cut)?;
+                    self.settle(no, task, *at, touched)?;
                 }
                 touched.push(Touched::Run(no));
             }
-            Event::CancelRequested { reason, .. } => {
+            Event::CancelRequested { reason, audit, .. } => {
                 if run.record.state.is_terminal() {
                     return Err(Broken::new(format_args!("run {} has ended and is cancelled", run.record.id)));
                 }
                 run.record.cancel = Some(*reason);
+                run.note(audit.clone());
                 touched.push(Touched::Run(no));
             }
             Event::RunEnded { state, reason, at, .. } => {
@@ -371,26 +574,39 @@ impl State {
                 run.record.ended_at = Some(*at);
                 self.live_tasks -= run.record.tasks as usize;
                 touched.push(Touched::Run(no));
+                self.remember(no);
                 self.moved(no);
             }
-            Event::GenerationOpened { generation, ranges, at, .. } => {
+            Event::GenerationOpened { generation, ranges, audit, .. } => {
                 run::go(&mut run.record, Word::Pending, None)?;
                 run.record.generation = *generation;
-                run.record.generation_at = *at;
+                run.record.generation_at = audit.at;
                 run.record.ended_at = None;
                 run.record.cancel = None;
-                self.live_tasks += run.record.tasks as usize;
-                for task in ranges.iter().flat_map(|&(from, to)| from..to) {
+                run.record.paused = false;
+                run.note(audit.clone());
+                let indices: BTreeSet<u32> = ranges.iter().flat_map(|&(from, to)| from..to).collect();
+                for &task in &indices {
                     run.check(task)?;
-                    run.go(task, Word::Pending, None, cut)?;
-                    let state = run.task_mut(task, cut);
-                    (state.failures, state.lost, state.deaths) = (0, 0, 0);
-                    let old = state.outputs.take();
-                    run.output_bytes -= old.map_or(0, |o| o.bytes());
+                    if run.is_expanded(task) {
+                        run.collapse(task, cut);
+                    }
                 }
-                for task in ranges.iter().flat_map(|&(from, to)| from..to) {
-                    run.recount(task, cut);
+                for &task in indices.iter().filter(|&&task| !run.is_gone(task)).collect::<Vec<_>>() {
+                    // The instances of a mapped task that waits to be expanded again are gone for now.
+                    let bytes = run.task(task).outputs.as_ref().map_or(0, |o| o.bytes());
+                    run.output_bytes -= bytes;
+                    run.go(task, Word::Pending, None, audit.at, cut)?;
+                    run.task_mut(task, cut).renewed();
+                    if let Some((node, _)) = run.instance(task)
+                        && run.task(node).state.is_terminal()
+                    {
+                        run.go(node, Word::Pending, None, audit.at, cut)?;
+                        run.go(node, Word::Running, None, audit.at, cut)?;
+                    }
                 }
+                run.recount_around(&indices, cut);
+                self.live_tasks += run.record.tasks as usize;
                 touched.push(Touched::Run(no));
                 self.moved(no);
             }
@@ -400,38 +616,42 @@ impl State {
     }
 
     /// A task is terminal: tells those below.
-    fn settle(&mut self, no: RunNo, task: u32, touched: &mut Vec<Touched>) -> Result<(), Broken> {
+    fn settle(&mut self, no: RunNo, task: u32, at: Timestamp, touched: &mut Vec<Touched>) -> Result<(), Broken> {
         let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
-        for below in run.settle(task, self.cut)? {
+        for below in run.settle(task, at, self.cut)? {
             touched.push(Touched::Task(no, below));
         }
         touched.push(Touched::Run(no));
         Ok(())
     }
 
-    /// FAILED becomes RETRY in the same step: takes back what `settle` told those below.
-    fn unsettle(&mut self, no: RunNo, task: u32) -> Result<(), Broken> {
-        let cut = self.cut;
-        let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
-        if run.task(task).state != Word::Failed {
-            return Err(Broken::new(format_args!("task {task} is {} and cannot be tried again", run.task(task).state)));
+    /// What a run that ended leaves for later intervals.
+    fn remember(&mut self, no: RunNo) {
+        let Some(run) = self.runs.get(&no).filter(|run| run.plan.uses_previous && run.record.state == Word::Success) else { return };
+        let Some(interval) = run.record.interval else { return };
+        let outputs = run.plan.remembered.iter().map(|&node| (run.plan.task(node).id.clone(), run.outputs(node))).collect();
+        let previous = &mut self.pipelines.entry(run.record.pipeline.clone()).or_default().previous;
+        previous.insert(interval, outputs);
+        if previous.len() > MAX_PREVIOUS_KEPT {
+            previous.pop_first();
         }
-        let plan = run.plan.clone();
-        for &below in &plan.task(task).downstream {
-            let counters = &mut run.task_mut(below, cut).upstream;
-            counters.failed = counters.failed.saturating_sub(1);
-            counters.open += 1;
-        }
-        Ok(())
     }
 
     fn release(&mut self, fence: Fence) {
-        if let Some(holder) = self.leases.remove(&fence)
-            && let Some(held) = self.held.get_mut(&holder.session)
-        {
+        let Some(holder) = self.leases.remove(&fence) else { return };
+        if let Some(held) = self.held.get_mut(&holder.session) {
             held.remove(&fence);
             if held.is_empty() {
                 self.held.remove(&holder.session);
+            }
+        }
+        let spec = self.runs.get(&holder.run).map(|run| run.spec(holder.task).clone());
+        if let Some((pool, slots)) = spec.as_ref().and_then(|spec| Some((spec.pool.as_ref()?, spec.pool_slots)))
+            && let Some(used) = self.pool_used.get_mut(pool)
+        {
+            *used -= slots;
+            if *used == 0 {
+                self.pool_used.remove(pool);
             }
         }
     }
@@ -447,6 +667,15 @@ impl State {
             Word::Running => versions.active.insert(no),
             _ => false,
         };
+        let Some(parent) = run.record.parent.as_ref() else { return };
+        if !run.record.state.is_terminal() {
+            self.children.entry(parent.run).or_default().insert(no);
+        } else if let Some(children) = self.children.get_mut(&parent.run) {
+            children.remove(&no);
+            if children.is_empty() {
+                self.children.remove(&parent.run);
+            }
+        }
     }
 
     /// Sets a run aside: nothing of it is decided any more; its leases are gone, so its workers are told to kill them.
@@ -472,10 +701,27 @@ impl State {
     }
 }
 
+/// What a report ends is the attempt that holds the lease.
+fn holds(run: &Run, task: u32, fence: Fence) -> Result<(), Broken> {
+    match run.task(task).live() {
+        Some(live) if live.fence == fence => Ok(()),
+        _ => Err(Broken::new(format_args!("task {task} has no live attempt with fence {fence}"))),
+    }
+}
+
 /// What ends a task without a report must not end one that holds a lease.
-fn waits(run: &Run, task: u32) -> Result<(), Broken> {
-    match run.task(task).state {
-        Word::Running => Err(Broken::new(format_args!("task {task} runs and ends without its report"))),
-        _ => Ok(()),
+fn without_lease(run: &Run, task: u32) -> Result<(), Broken> {
+    match run.task(task).live() {
+        Some(_) => Err(Broken::new(format_args!("task {task} runs and ends without its report"))),
+        None => Ok(()),
+    }
+}
+
+/// The attempt of a sensor that waits ends with its task.
+fn end_waiting(run: &mut Run, task: u32, state: Word, reason: Option<Reason>, at: Timestamp, cut: u64) {
+    if run.task(task).attempts.last().is_some_and(|a| a.state == Word::Running)
+        && let Some(attempt) = run.task_mut(task, cut).attempts.last_mut()
+    {
+        (attempt.state, attempt.reason, attempt.ended_at) = (state, reason, Some(at));
     }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use penstock_common::record::{Change, PipelineRecord, RunRecord, TaskRecord};
-use penstock_common::{Event, PipelineName, QueueName, RunId, RunNo, SessionId, State as Word, TaskId, WorkerName};
+use penstock_common::{
+    Event, PipelineName, PoolName, QueueName, Reason, RunId, RunNo, SessionId, State as Word, TaskKey, Timestamp, WorkerName,
+};
 
 use crate::Scheduler;
 use crate::cut::record_of;
@@ -18,6 +20,8 @@ pub struct RunFilter {
     pub states: Vec<Word>,
     /// Only older than the run of this number.
     pub before: Option<RunNo>,
+    /// Only created at or after this.
+    pub since: Option<Timestamp>,
 }
 
 impl RunFilter {
@@ -26,6 +30,7 @@ impl RunFilter {
         self.pipeline.as_ref().is_none_or(|p| *p == record.pipeline)
             && (self.states.is_empty() || self.states.contains(&record.state))
             && self.before.is_none_or(|no| record.no < no)
+            && self.since.is_none_or(|at| record.created_at >= at)
     }
 }
 
@@ -49,7 +54,24 @@ pub struct WorkerView {
     /// Takes no new lease, drained or leaving.
     pub closed: bool,
     /// What it runs.
-    pub attempts: Vec<(RunId, TaskId, u32)>,
+    pub attempts: Vec<(RunId, TaskKey, u32)>,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolView {
+    /// Its name.
+    pub name: PoolName,
+    /// How many slots it has; `u32::MAX`: no limit.
+    pub slots: u32,
+    /// How many are taken.
+    pub used: u32,
+    /// Ready tasks that want it.
+    pub waiting: usize,
+    /// Who holds slots: run, task, attempt; at most a hundred.
+    pub holders: Vec<(RunId, TaskKey, u32)>,
+    /// Who set it last.
+    pub set: penstock_common::record::Audit,
 }
 
 impl Scheduler {
@@ -63,10 +85,16 @@ impl Scheduler {
         self.state.runs.get(&no).map(|run| &run.record.id)
     }
 
-    /// A page of a live run's tasks, in index order.
+    /// A page of a live run's tasks, in index order; instances that are gone are not shown.
     pub fn tasks(&self, id: &RunId, from: u32, limit: usize) -> Vec<TaskRecord> {
         let Some((_, run)) = self.state.run_by_id(id) else { return Vec::new() };
-        (from..run.record.tasks).take(limit).map(|index| record_of(&run.plan, index, run.task(index))).collect()
+        (from..run.slots()).filter(|&index| !run.is_gone(index)).take(limit).map(|index| record_of(run, index)).collect()
+    }
+
+    /// One task of a live run.
+    pub fn task(&self, id: &RunId, key: &TaskKey) -> Option<TaskRecord> {
+        let (_, run) = self.state.run_by_id(id)?;
+        run.find(key).map(|index| record_of(run, index))
     }
 
     /// Live runs, newest first.
@@ -76,8 +104,40 @@ impl Scheduler {
 
     /// Every pipeline.
     pub fn pipelines(&self) -> Vec<PipelineRecord> {
-        let versions = |v: &crate::state::Versions| v.by_number.iter().map(|(n, (digest, at))| (*n, *digest, *at)).collect();
-        self.state.pipelines.iter().map(|(name, v)| PipelineRecord { name: name.clone(), versions: versions(v) }).collect()
+        self.state.pipelines.iter().map(|(name, versions)| crate::cut::pipeline_of(name, versions)).collect()
+    }
+
+    /// How many runs of a pipeline are queued, and how many are active.
+    pub fn run_counts(&self, pipeline: &PipelineName) -> (usize, usize) {
+        self.state.pipelines.get(pipeline).map_or((0, 0), |v| (v.queued.len(), v.active.len()))
+    }
+
+    /// Whether there is such a pool.
+    pub fn has_pool(&self, pool: &PoolName) -> bool {
+        self.state.pools.contains_key(pool)
+    }
+
+    /// Every pool.
+    pub fn pools(&self) -> Vec<PoolView> {
+        let view = |(name, pool): (&PoolName, &crate::state::Pool)| PoolView {
+            name: name.clone(),
+            slots: pool.slots,
+            used: self.state.pool_used.get(name).copied().unwrap_or(0),
+            waiting: self.term.lanes.waiting_for(name),
+            holders: self.pool_holders(name, 100),
+            set: pool.set.clone(),
+        };
+        self.state.pools.iter().map(view).collect()
+    }
+
+    /// Who holds slots of a pool.
+    pub(crate) fn pool_holders(&self, pool: &PoolName, limit: usize) -> Vec<(RunId, TaskKey, u32)> {
+        let holds = |holder: &crate::state::Holder| {
+            let run = self.state.runs.get(&holder.run)?;
+            let live = run.task(holder.task).live().filter(|_| run.spec(holder.task).pool.as_ref() == Some(pool))?;
+            Some((run.record.id.clone(), run.key(holder.task), live.number))
+        };
+        self.state.leases.values().filter_map(holds).take(limit).collect()
     }
 
     /// The plan of a version; `None`: the newest.
@@ -94,7 +154,7 @@ impl Scheduler {
             let attempt = |(_, no, task): &(_, RunNo, u32)| {
                 let run = self.state.runs.get(no)?;
                 let number = run.task(*task).live()?.number;
-                Some((run.record.id.clone(), run.plan.task(*task).id.clone(), number))
+                Some((run.record.id.clone(), run.key(*task), number))
             };
             held.iter().filter_map(attempt).collect()
         };
@@ -150,7 +210,7 @@ impl Scheduler {
         let Some(run) = event.run().and_then(|no| self.state.runs.get(&no)) else { return Vec::new() };
         let change = |task: Option<u32>, state, at| Change {
             at,
-            task: task.map(|t| run.plan.task(t).id.clone()),
+            task: task.map(|t| run.key(t)),
             state,
             reason: None,
             detail: Arc::from(""),
@@ -170,43 +230,74 @@ impl Scheduler {
             Event::AttemptLeased { task, number, worker, at, .. } => {
                 vec![Change { attempt: *number, worker: Some(worker.clone()), ..change(Some(*task), Word::Running, *at) }]
             }
-            Event::AttemptEnded { task, fence, ended, .. } => {
+            Event::AttemptEnded { task, fence, ended, held, .. } => {
                 let attempt = number(*task, *fence);
+                let state = if *held { Word::Running } else { ended.state };
                 vec![Change {
+                    reason: if *held { Some(Reason::Held) } else { ended.reason },
+                    detail: ended.detail.clone(),
+                    attempt: attempt.map_or(0, |a| a.number),
+                    worker: attempt.map(|a| a.worker.clone()),
+                    duration: attempt.map(|a| ended.ended_at.since(a.started_at)),
+                    metrics: ended.metrics.clone(),
+                    ..change(Some(*task), state, ended.ended_at)
+                }]
+            }
+            Event::TaskRetrying { task, fence, ended, .. } => {
+                let attempt = number(*task, *fence);
+                let failed = Change {
                     reason: ended.reason,
                     detail: ended.detail.clone(),
                     attempt: attempt.map_or(0, |a| a.number),
                     worker: attempt.map(|a| a.worker.clone()),
                     duration: attempt.map(|a| ended.ended_at.since(a.started_at)),
                     metrics: ended.metrics.clone(),
-                    ..change(Some(*task), ended.state, ended.ended_at)
-                }]
+                    ..change(Some(*task), Word::Failed, ended.ended_at)
+                };
+                let retry = Change { reason: ended.reason, attempt: failed.attempt, ..change(Some(*task), Word::Retry, ended.ended_at) };
+                vec![failed, retry]
             }
-            Event::TaskRetrying { task, not_before, .. } => {
-                let last = run.task(*task).attempts.last();
-                vec![Change {
-                    reason: last.and_then(|a| a.reason),
-                    attempt: last.map_or(0, |a| a.number),
-                    ..change(Some(*task), Word::Retry, *not_before)
-                }]
+            Event::AttemptWaiting { task, detail, at, .. } => vec![Change {
+                reason: Some(Reason::Waiting),
+                detail: detail.clone(),
+                attempt: run.task(*task).attempts.last().map_or(0, |a| a.number),
+                ..change(Some(*task), Word::Running, *at)
+            }],
+            Event::TaskWaiting { task, child, at, .. } => vec![Change {
+                reason: Some(Reason::Waiting),
+                detail: child.as_ref().map_or_else(Arc::default, |id| Arc::from(format!("run {id}"))),
+                ..change(Some(*task), Word::Running, *at)
+            }],
+            Event::TaskExpanded { task, at, count, .. } => {
+                let detail = Arc::from(format!("{count} instances"));
+                vec![Change { detail, ..change(Some(*task), Word::Running, *at) }]
             }
-            Event::TaskFailed { task, reason, at, .. } => {
-                vec![Change { reason: Some(*reason), ..change(Some(*task), Word::Failed, *at) }]
+            Event::TaskEnded(end) => {
+                let ended = Change { reason: end.reason, detail: end.detail.clone(), ..change(Some(end.task), end.state, end.at) };
+                let retry = end.not_before.map(|_| Change { reason: end.reason, ..change(Some(end.task), Word::Retry, end.at) });
+                std::iter::once(ended).chain(retry).collect()
             }
             Event::TasksSkipped { ranges, reason, at, .. } => ranges
                 .iter()
                 .flat_map(|&(from, to)| from..to)
                 .map(|task| Change { reason: Some(*reason), ..change(Some(task), Word::Skipped, *at) })
                 .collect(),
-            Event::TasksCancelled { reason, at, .. } => (0..run.record.tasks)
-                .filter(|&t| run.task(t).state == Word::Cancelled && run.task(t).live().is_none())
+            Event::TasksCancelled { reason, at, .. } => (0..run.slots())
+                .filter(|&t| run.task(t).state == Word::Cancelled && run.task(t).changed_at == *at && !run.is_gone(t))
                 .map(|task| Change { reason: Some(*reason), ..change(Some(task), Word::Cancelled, *at) })
                 .collect(),
             Event::RunEnded { state, reason, at, .. } => vec![Change { reason: *reason, ..change(None, *state, *at) }],
-            Event::GenerationOpened { ranges, at, .. } => {
-                let tasks = ranges.iter().flat_map(|&(from, to)| from..to).map(|task| change(Some(task), Word::Pending, *at));
-                std::iter::once(change(None, Word::Pending, *at)).chain(tasks).collect()
+            Event::GenerationOpened { ranges, audit, .. } => {
+                let tasks = ranges.iter().flat_map(|&(from, to)| from..to).filter(|&task| !run.is_gone(task));
+                let tasks = tasks.map(|task| change(Some(task), Word::Pending, audit.at));
+                std::iter::once(change(None, Word::Pending, audit.at)).chain(tasks).collect()
             }
+            // So that whoever watches looks at the run again.
+            Event::RunPaused { audit, .. } | Event::CancelRequested { audit, .. } => vec![Change {
+                reason: run.record.reason,
+                detail: Arc::from(format!("{} by {}", audit.verb, audit.by)),
+                ..change(None, run.record.state, audit.at)
+            }],
             _ => Vec::new(),
         }
     }

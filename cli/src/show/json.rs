@@ -1,6 +1,6 @@
 //! The JSON that scripts may rely on.
 
-use penstock_client::{Run, v1};
+use penstock_client::v1;
 use penstock_common::{State, Timestamp};
 use serde_json::{Value, json};
 
@@ -40,23 +40,40 @@ pub(crate) fn head(run: &v1::Run) -> Value {
         "created_at": time(run.created_at_ms),
         "started_at": time(run.started_at_ms),
         "ended_at": time(run.ended_at_ms),
+        "paused": run.paused,
+        "parent": run.parent.as_ref().map(|p| p.run_id.clone()),
+        "audit": run.audit.iter().map(audit).collect::<Vec<_>>(),
     })
 }
 
-/// A run with its tasks and their attempts.
-pub(crate) fn run(run: &Run) -> Value {
-    let mut value = head(&run.run);
-    value["tasks"] = run.tasks.iter().map(task).collect();
-    value
+fn audit(a: &v1::Audit) -> Value {
+    json!({"at": time(a.at_ms), "verb": a.verb, "subject": word(&a.subject), "by": word(&a.by), "verified": false, "note": word(&a.note)})
 }
 
-fn task(task: &v1::Task) -> Value {
+/// A pool.
+pub(crate) fn pool(p: &v1::PoolInfo) -> Value {
+    let holders: Vec<_> = p.holders.iter().map(|a| json!({"run_id": a.run_id, "task": a.task, "attempt": a.attempt})).collect();
+    let slots = if p.slots == u32::MAX { Value::Null } else { p.slots.into() };
+    json!({"pool": p.name, "slots": slots, "used": p.used, "waiting": p.waiting, "holders": holders, "set": p.set.as_ref().map(audit)})
+}
+
+/// A task of a run, with its attempts.
+pub(crate) fn task(task: &v1::Task) -> Value {
     json!({
         "id": task.id,
         "state": State::from(task.state()).as_str(),
         "reason": word(&task.reason),
+        "detail": word(&task.detail),
+        "child": word(&task.child),
+        "instances": task.mapped.as_ref().filter(|m| m.count > 0).map(|m| m.count),
+        "outputs": outputs(task),
         "attempts": task.attempts.iter().map(attempt).collect::<Vec<_>>(),
     })
+}
+
+fn outputs(task: &v1::Task) -> serde_json::Map<String, Value> {
+    let read = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()));
+    task.outputs.iter().map(|(key, text)| (key.clone(), read(text))).collect()
 }
 
 fn attempt(attempt: &v1::Attempt) -> Value {
@@ -79,7 +96,9 @@ fn attempt(attempt: &v1::Attempt) -> Value {
 pub(crate) fn pipeline(p: &v1::Pipeline) -> Value {
     json!({
         "pipeline": p.name, "version": p.version, "registered_at": time(p.registered_at_ms),
-        "description": p.description, "tasks": p.tasks,
+        "description": p.description, "tasks": p.tasks, "digest": p.digest, "owner": word(&p.owner), "tags": p.tags,
+        "paused": p.paused.as_ref().map(audit), "unregistered": p.unregistered.as_ref().map(audit),
+        "queued_runs": p.queued_runs, "active_runs": p.active_runs,
     })
 }
 

@@ -58,6 +58,18 @@ pub(crate) fn run(run: &Run) -> String {
         time(head.created_at_ms),
         took(head.started_at_ms, head.ended_at_ms),
     );
+    if head.paused {
+        text.push_str("paused\n");
+    }
+    if let Some(parent) = &head.parent {
+        text.push_str(&format!("started by run {}\n", parent.run_id));
+    }
+    for a in &head.audit {
+        let about = if a.subject.is_empty() { String::new() } else { format!(" {}", a.subject) };
+        let by = if a.by.is_empty() { "somebody" } else { &a.by };
+        let note = if a.note.is_empty() { String::new() } else { format!(": {}", a.note) };
+        text.push_str(&format!("{}  {}{about} by {by} (unverified){note}\n", time(a.at_ms), a.verb));
+    }
     if !head.quarantined.is_empty() {
         text.push_str(&format!("quarantined: {}\n", head.quarantined));
     }
@@ -65,12 +77,23 @@ pub(crate) fn run(run: &Run) -> String {
     for task in &run.tasks {
         let last = task.attempts.last().cloned().unwrap_or_default();
         let number = if last.number == 0 { "-".to_owned() } else { last.number.to_string() };
-        let detail = last.detail.lines().last().unwrap_or_default();
+        let detail = match (&task.mapped, task.detail.is_empty()) {
+            (Some(mapped), _) if mapped.count > 0 => instances(mapped),
+            (_, false) => task.detail.lines().last().unwrap_or_default().to_owned(),
+            _ if !task.child.is_empty() => format!("run {}", task.child),
+            _ => last.detail.lines().last().unwrap_or_default().to_owned(),
+        };
         let took = took(last.started_at_ms, last.ended_at_ms);
         let shown = state(task.state().into(), &task.reason);
-        lines.push(line(&[&task.id, &shown, &number, &last.worker, &took, &records(&last), detail]));
+        lines.push(line(&[&task.id, &shown, &number, &last.worker, &took, &records(&last), &detail]));
     }
     text + &columns(&lines)
+}
+
+/// `1000 instances: 998 SUCCESS, 2 FAILED`
+fn instances(mapped: &v1::Mapped) -> String {
+    let counts = State::ALL.iter().zip(&mapped.counts).filter(|(_, n)| **n > 0).map(|(state, n)| format!("{n} {state}"));
+    format!("{} instances: {}", mapped.count, counts.collect::<Vec<_>>().join(", "))
 }
 
 /// Runs.
@@ -89,9 +112,27 @@ pub(crate) fn runs(runs: &[v1::Run]) -> String {
 
 /// Pipelines.
 pub(crate) fn pipelines(pipelines: &[v1::Pipeline]) -> String {
-    let mut lines = vec![line(&["PIPELINE", "VERSION", "TASKS", "REGISTERED", "DESCRIPTION"])];
+    let mut lines = vec![line(&["PIPELINE", "VERSION", "STATE", "TASKS", "QUEUED", "ACTIVE", "REGISTERED", "DESCRIPTION"])];
     for p in pipelines {
-        lines.push(line(&[&p.name, &p.version.to_string(), &p.tasks.to_string(), &time(p.registered_at_ms), &p.description]));
+        let state = match (&p.unregistered, &p.paused) {
+            (Some(_), _) => "unregistered",
+            (None, Some(_)) => "paused",
+            (None, None) => "-",
+        };
+        let counts = [p.version, p.tasks, p.queued_runs, p.active_runs].map(|n| n.to_string());
+        let [version, tasks, queued, active] = &counts;
+        lines.push(line(&[&p.name, version, state, tasks, queued, active, &time(p.registered_at_ms), &p.description]));
+    }
+    columns(&lines)
+}
+
+/// Pools.
+pub(crate) fn pools(pools: &[v1::PoolInfo]) -> String {
+    let mut lines = vec![line(&["POOL", "SLOTS", "USED", "WAITING", "HELD BY"])];
+    for p in pools {
+        let slots = if p.slots == u32::MAX { "unlimited".to_owned() } else { p.slots.to_string() };
+        let held: Vec<_> = p.holders.iter().map(|a| format!("{}/{}#{}", a.run_id, a.task, a.attempt)).collect();
+        lines.push(line(&[&p.name, &slots, &p.used.to_string(), &p.waiting.to_string(), &held.join(" ")]));
     }
     columns(&lines)
 }

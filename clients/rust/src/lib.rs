@@ -15,6 +15,7 @@
 
 mod call;
 mod error;
+mod people;
 mod watch;
 
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Submit {
     pub params: serde_json::Map<String, serde_json::Value>,
     /// The time it covers.
     pub interval: Option<Interval>,
+    /// Only these tasks, as `t`, `+t`, `t+`, `+t+`; empty: every task.
+    pub only: Vec<String>,
 }
 
 impl Submit {
@@ -71,8 +74,20 @@ pub fn mint() -> String {
 impl Client {
     /// Stores a definition. The same definition again is the same version.
     pub async fn register(&self, file: &str, document: &str) -> Result<v1::RegisterResponse, Error> {
-        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned() };
+        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned(), dry_run: false };
         self.call("register", request, |mut c, r| async move { c.register(r).await }).await
+    }
+
+    /// Checks a definition and tells which version it would be; nothing is stored.
+    pub async fn would_register(&self, file: &str, document: &str) -> Result<v1::RegisterResponse, Error> {
+        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned(), dry_run: true };
+        self.call("register", request, |mut c, r| async move { c.register(r).await }).await
+    }
+
+    /// A pipeline and one version of its definition; version 0: the newest.
+    pub async fn pipeline(&self, name: &str, version: u32) -> Result<v1::GetPipelineResponse, Error> {
+        let request = v1::GetPipelineRequest { pipeline: name.to_owned(), version };
+        self.call("pipeline", request, |mut c, r| async move { c.get_pipeline(r).await }).await
     }
 
     /// Starts a run; safe to repeat, since the id is minted before the first try.
@@ -84,6 +99,7 @@ impl Client {
             params: serde_json::Value::Object(submit.params).to_string(),
             interval: submit.interval.map(Into::into),
             by: self.by().to_owned(),
+            only: submit.only,
         };
         self.call("submit", request, |mut c, r| async move { c.submit(r).await }).await
     }
@@ -93,8 +109,7 @@ impl Client {
         let mut all = Run::default();
         let mut from_task = 0;
         loop {
-            let request = v1::GetRunRequest { run_id: run_id.to_owned(), from_task, limit: 0, min_seq };
-            let page = self.call("get", request, |mut c, r| async move { c.get_run(r).await }).await?;
+            let page = self.page(run_id, from_task, min_seq).await?;
             all.run = page.run.unwrap_or_default();
             all.seq = page.as_of.map_or(0, |a| a.seq);
             all.tasks.extend(page.tasks);
@@ -103,6 +118,12 @@ impl Client {
                 return Ok(all);
             }
         }
+    }
+
+    /// A run with a page of its tasks, from this index on; `next_task` of the answer begins the next page, 0 after the last.
+    pub async fn page(&self, run_id: &str, from_task: u32, min_seq: u64) -> Result<v1::GetRunResponse, Error> {
+        let request = v1::GetRunRequest { run_id: run_id.to_owned(), from_task, limit: 0, min_seq };
+        self.call("get", request, |mut c, r| async move { c.get_run(r).await }).await
     }
 
     /// Runs, newest first.
@@ -130,19 +151,6 @@ impl Client {
         Ok(last)
     }
 
-    /// Stops a run. Cancelling what has ended changes nothing.
-    pub async fn cancel(&self, run_id: &str, note: &str) -> Result<v1::CancelRunResponse, Error> {
-        let request = v1::CancelRunRequest { run_id: run_id.to_owned(), by: self.by().to_owned(), note: note.to_owned() };
-        self.call("cancel", request, |mut c, r| async move { c.cancel_run(r).await }).await
-    }
-
-    /// A new generation of what did not succeed, and of all below it.
-    pub async fn rerun(&self, run_id: &str, note: &str) -> Result<v1::RerunRunResponse, Error> {
-        let request =
-            v1::RerunRunRequest { run_id: run_id.to_owned(), request_id: mint(), by: self.by().to_owned(), note: note.to_owned() };
-        self.call("rerun", request, |mut c, r| async move { c.rerun_run(r).await }).await
-    }
-
     /// Why a run, or one of its tasks, is not running.
     pub async fn explain(&self, run_id: &str, task: Option<&str>) -> Result<v1::ExplainResponse, Error> {
         let request = v1::ExplainRequest { run_id: run_id.to_owned(), task: task.unwrap_or_default().to_owned() };
@@ -152,12 +160,6 @@ impl Client {
     /// Every worker.
     pub async fn workers(&self) -> Result<v1::ListWorkersResponse, Error> {
         self.call("workers", v1::ListWorkersRequest {}, |mut c, r| async move { c.list_workers(r).await }).await
-    }
-
-    /// Leases nothing more to a worker, or undoes that.
-    pub async fn drain(&self, worker: &str, undo: bool) -> Result<v1::DrainWorkerResponse, Error> {
-        let request = v1::DrainWorkerRequest { worker: worker.to_owned(), undo, by: self.by().to_owned() };
-        self.call("drain", request, |mut c, r| async move { c.drain_worker(r).await }).await
     }
 
     /// Who leads, and how the coordinator that answers stands.

@@ -241,6 +241,18 @@ fn is_one(n: &u32) -> bool {
     *n == 1
 }
 
+/// The task after `outputs`, as `.TASK` or `["TASK"]`.
+fn named(rest: &str) -> Option<TaskId> {
+    let rest = [".", "[\"", "['"].iter().find_map(|open| rest.strip_prefix(open))?;
+    let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
+    TaskId::parse(&rest[..end]).ok()
+}
+
+/// Whether the `outputs` after this text are the previous interval's.
+fn is_previous(before: &str) -> bool {
+    before.trim_end_matches(['.', '[', '"', '\'']).ends_with("previous")
+}
+
 impl Task {
     /// A task that does nothing and waits for nothing.
     pub fn noop() -> Self {
@@ -285,12 +297,15 @@ impl Task {
     /// Tasks whose outputs its templates name, as `outputs.TASK` or `outputs["TASK"]`. `None`: one reads them otherwise, and may mean
     /// any task above.
     pub fn outputs_named(&self) -> Option<Vec<TaskId>> {
-        let name = |rest: &str| {
-            let rest = [".", "[\"", "['"].iter().find_map(|open| rest.strip_prefix(open))?;
-            let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
-            TaskId::parse(&rest[..end]).ok()
-        };
-        self.templates().flat_map(|text| text.split("outputs").skip(1)).map(name).collect()
+        self.after("outputs").filter(|(before, _)| !is_previous(before)).map(|(_, rest)| named(rest)).collect()
+    }
+    /// Tasks whose outputs of the previous interval its templates name, as `previous.outputs.TASK`.
+    pub fn previous_named(&self) -> Vec<TaskId> {
+        self.after("outputs").filter(|(before, _)| is_previous(before)).filter_map(|(_, rest)| named(rest)).collect()
+    }
+    /// What stands before and after each place of a word in its templates.
+    fn after<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.templates().flat_map(move |text| text.match_indices(word).map(move |(at, _)| (&text[..at], &text[at + word.len()..])))
     }
     /// The queue of tasks that name none.
     pub const DEFAULT_QUEUE: &'static str = "default";

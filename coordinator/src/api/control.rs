@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use penstock_common::limits::{MAX_DOCUMENT_BYTES, MINTED_RUN_ID_WINDOW_MS};
+use penstock_common::limits::MINTED_RUN_ID_WINDOW_MS;
 use penstock_common::record::TriggerKind;
-use penstock_common::{Digest, NodeName, PipelineName, RunId, TaskId};
+use penstock_common::{Digest, NodeName, PipelineName, RunId, Selector, TaskKey};
 use penstock_proto::v1;
 use penstock_scheduler::input::Submit;
-use penstock_scheduler::{Answer, Input, Plan};
+use penstock_scheduler::{Answer, Input};
 use penstock_store::{Store, election};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -37,7 +37,12 @@ pub(super) fn as_of(as_of: AsOf) -> Option<v1::AsOf> {
     Some(v1::AsOf { seq: as_of.seq.0, age_ms: as_of.age_ms })
 }
 
-fn unexpected(answer: &Answer) -> Status {
+/// Which tasks are meant.
+pub(super) fn selectors(words: &[String]) -> Result<Vec<Selector>, Status> {
+    words.iter().map(|word| word.parse().map_err(|e| status::invalid(&e))).collect()
+}
+
+pub(super) fn unexpected(answer: &Answer) -> Status {
     Status::internal(format!("the scheduler answered {answer:?}, which is no answer to this"))
 }
 
@@ -48,6 +53,14 @@ fn digest_of(parts: &[&str]) -> u64 {
 }
 
 impl Control {
+    /// An input that is answered with whether it changed something.
+    async fn change(&self, input: Input) -> Result<(bool, u64), Status> {
+        match self.handle.command(input).await? {
+            (Answer::Changed(changed), seq) => Ok((changed, seq.0)),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
     /// The time in a ULID, if the id is one.
     fn minted_at(id: &RunId) -> Option<i64> {
         let ulid = ulid::Ulid::from_string(id.as_str()).ok()?;
@@ -67,30 +80,19 @@ impl Control {
 #[tonic::async_trait]
 impl v1::control_server::Control for Control {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
-        let v1::RegisterRequest { document, file } = request.into_inner();
-        if document.len() > MAX_DOCUMENT_BYTES {
-            return Err(Status::invalid_argument(format!("the document has {} bytes, {MAX_DOCUMENT_BYTES} is the limit", document.len())));
-        }
-        let file = if file.is_empty() { "document".to_owned() } else { file };
-        let (plan, warnings) = Plan::load(&file, &document).map_err(|all| Status::invalid_argument(all.to_string()))?;
-        let (digest, blob) = (plan.digest, plan.pipeline.to_blob().into());
-        let pipeline = plan.pipeline.name.to_string();
-        let (answer, _) = self.handle.register(Input::Register { plan: Arc::new(plan) }, digest, blob).await?;
-        let Answer::Version { version, created } = answer else { return Err(unexpected(&answer)) };
-        let warnings = penstock_common::pipeline::Diagnostics { file, list: warnings };
-        let warnings = if warnings.list.is_empty() { Vec::new() } else { vec![warnings.to_string()] };
-        Ok(Response::new(v1::RegisterResponse { pipeline, version, created, warnings }))
+        self.register_pipeline(request.into_inner()).await.map(Response::new)
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let v1::SubmitRequest { run_id, pipeline, version, params, interval, by } = request.into_inner();
+        let v1::SubmitRequest { run_id, pipeline, version, params, interval, by, only } = request.into_inner();
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
         let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
         let params = if params.is_empty() { "{}".to_owned() } else { params };
         let given =
             serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
         let interval = interval.map(TryInto::try_into).transpose().map_err(|e| status::malformed(&e))?;
-        let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}")]);
+        let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}"), &only.join(" ")]);
+        let only = selectors(&only)?;
         let id = run.clone();
         let known = {
             let run = run.clone();
@@ -115,6 +117,8 @@ impl v1::control_server::Control for Control {
             interval,
             trigger: TriggerKind::Manual,
             by: by.into(),
+            only,
+            parent: None,
             digest,
         };
         let outcome = self.handle.submit(Input::Submit(Box::new(submit))).await;
@@ -137,21 +141,58 @@ impl v1::control_server::Control for Control {
     }
 
     async fn list_pipelines(&self, _: Request<v1::ListPipelinesRequest>) -> Result<Response<v1::ListPipelinesResponse>, Status> {
-        let response = self.handle.read(|scheduler, seen| {
-            let pipelines = scheduler.pipelines().into_iter().filter_map(|p| {
-                let (version, _, at) = *p.versions.last()?;
-                let (_, plan) = scheduler.plan(&p.name, Some(version))?;
-                Some(v1::Pipeline {
-                    name: p.name.to_string(),
-                    version,
-                    registered_at_ms: at.0,
-                    description: plan.pipeline.description.clone(),
-                    tasks: u32::try_from(plan.len()).unwrap_or(u32::MAX),
-                })
-            });
-            v1::ListPipelinesResponse { as_of: as_of(seen), pipelines: pipelines.collect() }
-        });
-        Ok(Response::new(response.await?))
+        self.pipelines().await.map(Response::new)
+    }
+
+    async fn get_pipeline(&self, request: Request<v1::GetPipelineRequest>) -> Result<Response<v1::GetPipelineResponse>, Status> {
+        self.pipeline(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unregister(&self, request: Request<v1::UnregisterRequest>) -> Result<Response<v1::UnregisterResponse>, Status> {
+        let v1::UnregisterRequest { pipeline, by, note } = request.into_inner();
+        let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let (_, seq) = self.handle.command(Input::Unregister { pipeline, by: by.into(), note: note.into() }).await?;
+        Ok(Response::new(v1::UnregisterResponse { seq: seq.0 }))
+    }
+
+    async fn pause_pipeline(&self, request: Request<v1::PausePipelineRequest>) -> Result<Response<v1::PausePipelineResponse>, Status> {
+        let v1::PausePipelineRequest { pipeline, resume, by, note } = request.into_inner();
+        let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let input = Input::PausePipeline { pipeline, paused: !resume, by: by.into(), note: note.into() };
+        let (changed, seq) = self.change(input).await?;
+        Ok(Response::new(v1::PausePipelineResponse { changed, seq }))
+    }
+
+    async fn pause_run(&self, request: Request<v1::PauseRunRequest>) -> Result<Response<v1::PauseRunResponse>, Status> {
+        let v1::PauseRunRequest { run_id, resume, by, note } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let (changed, seq) = self.change(Input::PauseRun { run, paused: !resume, by: by.into(), note: note.into() }).await?;
+        Ok(Response::new(v1::PauseRunResponse { changed, seq }))
+    }
+
+    async fn list_pools(&self, _: Request<v1::ListPoolsRequest>) -> Result<Response<v1::ListPoolsResponse>, Status> {
+        self.leader_only()?;
+        self.pools().await.map(Response::new)
+    }
+
+    async fn set_pool(&self, request: Request<v1::SetPoolRequest>) -> Result<Response<v1::SetPoolResponse>, Status> {
+        let v1::SetPoolRequest { name, slots, by, note } = request.into_inner();
+        let pool = name.parse().map_err(|e| status::invalid(&e))?;
+        let (_, seq) = self.handle.command(Input::SetPool { pool, slots, by: by.into(), note: note.into() }).await?;
+        Ok(Response::new(v1::SetPoolResponse { seq: seq.0 }))
+    }
+
+    async fn decide(&self, request: Request<v1::DecideRequest>) -> Result<Response<v1::DecideResponse>, Status> {
+        let v1::DecideRequest { run_id, task, approve, by, note } = request.into_inner();
+        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
+        let task = TaskKey::parse(&task).map_err(|e| status::invalid(&e))?;
+        let input = Input::Verdict { run, task, approve, by: by.into(), note: note.into() };
+        let (_, seq) = self.handle.command(input).await?;
+        Ok(Response::new(v1::DecideResponse { seq: seq.0 }))
+    }
+
+    async fn mark_tasks(&self, request: Request<v1::MarkTasksRequest>) -> Result<Response<v1::MarkTasksResponse>, Status> {
+        self.mark(request.into_inner()).await.map(Response::new)
     }
 
     type WatchRunStream = Streamed<v1::WatchRunResponse>;
@@ -161,9 +202,9 @@ impl v1::control_server::Control for Control {
     }
 
     async fn cancel_run(&self, request: Request<v1::CancelRunRequest>) -> Result<Response<v1::CancelRunResponse>, Status> {
-        let v1::CancelRunRequest { run_id, by, note } = request.into_inner();
+        let v1::CancelRunRequest { run_id, by, note, now } = request.into_inner();
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
-        let input = Input::Cancel { run: run.clone(), by: by.into(), note: note.into() };
+        let input = Input::Cancel { run: run.clone(), now, by: by.into(), note: note.into() };
         match self.handle.command(input).await {
             Ok((Answer::Cancelled(state), seq)) => {
                 Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(state).into(), seq: seq.0 }))
@@ -178,24 +219,7 @@ impl v1::control_server::Control for Control {
     }
 
     async fn rerun_run(&self, request: Request<v1::RerunRunRequest>) -> Result<Response<v1::RerunRunResponse>, Status> {
-        let v1::RerunRunRequest { run_id, request_id, by, note } = request.into_inner();
-        let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
-        let id = penstock_common::RequestId::parse(&request_id).map_err(|e| status::invalid(&e))?;
-        let input = Input::Rerun { run: run.clone(), request: id, by: by.into(), note: note.into() };
-        let outcome = self.handle.command(input).await;
-        if let Err(Refusal::Rejected(penstock_scheduler::Rejection::UnknownRun(_))) = &outcome
-            && let Some(record) = self.archived(&run).await?
-        {
-            let state = record.state;
-            return Err(Status::failed_precondition(format!(
-                "run {run} has ended {state} and was archived: submit a new run of {}",
-                record.pipeline
-            )));
-        }
-        match outcome? {
-            (Answer::Generation(generation), seq) => Ok(Response::new(v1::RerunRunResponse { generation, seq: seq.0 })),
-            (other, _) => Err(unexpected(&other)),
-        }
+        self.rerun(request.into_inner()).await.map(Response::new)
     }
 
     type ReadLogsStream = Streamed<v1::ReadLogsResponse>;
@@ -207,12 +231,18 @@ impl v1::control_server::Control for Control {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let v1::ExplainRequest { run_id, task } = request.into_inner();
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
-        let task = if task.is_empty() { None } else { Some(TaskId::parse(&task).map_err(|e| status::invalid(&e))?) };
+        let task = if task.is_empty() { None } else { Some(TaskKey::parse(&task).map_err(|e| status::invalid(&e))?) };
         self.leader_only()?;
         let (id, of) = (run.clone(), task.clone());
         let found = self.handle.read(move |scheduler, seen| scheduler.explain(&id, of.as_ref()).map(|chain| (chain, seen))).await?;
         if let Some((chain, seen)) = found {
-            let chain = chain.iter().map(|why| v1::Why { kind: why.kind().to_owned(), text: why.to_string() }).collect();
+            let wire = |why: &penstock_scheduler::explain::Why| v1::Why {
+                kind: why.kind().to_owned(),
+                text: why.to_string(),
+                fields: why.fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                remedy: why.remedy(),
+            };
+            let chain = chain.iter().map(wire).collect();
             return Ok(Response::new(v1::ExplainResponse { as_of: as_of(seen), chain }));
         }
         let Some(record) = self.archived(&run).await? else {
@@ -220,7 +250,8 @@ impl v1::control_server::Control for Control {
             return Err(Status::not_found(format!("there is no run {run}{task}")));
         };
         let reason = record.reason.map_or(String::new(), |r| format!("({r})"));
-        let why = v1::Why { kind: "ended".to_owned(), text: format!("it has ended: {}{reason}", record.state) };
+        let text = format!("it has ended: {}{reason}", record.state);
+        let why = v1::Why { kind: "ended".to_owned(), text, ..v1::Why::default() };
         Ok(Response::new(v1::ExplainResponse { as_of: None, chain: vec![why] }))
     }
 

@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
-use penstock_common::{RunId, State, TaskId, paths};
+use penstock_common::{RunId, State, TaskKey, paths};
 use penstock_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,16 +16,14 @@ use super::status;
 const CHUNK: usize = 64 * 1024;
 
 impl Control {
-    /// The newest attempt of a task (0: none yet), and whether the task has ended.
-    async fn newest_attempt(&self, run: &RunId, task: &TaskId) -> Result<(u32, bool), Status> {
+    /// The newest attempt of a task (0: none yet), which instance it is, and whether the task has ended.
+    async fn newest_attempt(&self, run: &RunId, task: &TaskKey) -> Result<(u32, Option<u32>, bool), Status> {
         let (id, name) = (run.clone(), task.clone());
         let live = self
             .handle
             .read(move |scheduler, _| {
-                let record = scheduler.run(&id)?;
-                let (_, plan) = scheduler.plan(&record.pipeline, Some(record.version))?;
-                let index = plan.find(&name);
-                Some(index.and_then(|index| scheduler.tasks(&id, index, 1).pop()))
+                scheduler.run(&id)?;
+                Some(scheduler.task(&id, &name))
             })
             .await?;
         let record = match live {
@@ -35,7 +33,7 @@ impl Control {
                 let mut from = 0;
                 loop {
                     let tasks = self.history.tasks(record.no, from, 1_000).await.map_err(|e| status::store(&e))?;
-                    let found = tasks.iter().find(|t| t.id == *task).cloned();
+                    let found = tasks.iter().find(|t| is_called(t, task)).cloned();
                     match (found, tasks.last()) {
                         (None, Some(last)) => from = last.index + 1,
                         (found, _) => break found,
@@ -45,13 +43,16 @@ impl Control {
         };
         let record = record.ok_or_else(|| Status::not_found(format!("run {run} has no task {task}")))?;
         let ended = record.state.is_terminal() && !record.attempts.iter().any(|a| a.state == State::Running);
-        Ok((record.attempts.last().map_or(0, |a| a.number), ended))
+        if record.mapped.is_some_and(|mapped| mapped.count > 0) {
+            return Err(Status::invalid_argument(format!("task {task} is mapped and its instances have the logs: name one, as {task}[0]")));
+        }
+        Ok((record.attempts.last().map_or(0, |a| a.number), record.instance, ended))
     }
 
     pub(super) async fn logs(&self, request: v1::ReadLogsRequest) -> Result<Streamed<v1::ReadLogsResponse>, Status> {
         let run = RunId::parse(&request.run_id).map_err(|e| status::invalid(&e))?;
-        let task = TaskId::parse(&request.task).map_err(|e| status::invalid(&e))?;
-        let (newest, ended) = self.newest_attempt(&run, &task).await?;
+        let task = TaskKey::parse(&request.task).map_err(|e| status::invalid(&e))?;
+        let (newest, _, ended) = self.newest_attempt(&run, &task).await?;
         if newest == 0 && (ended || !request.follow) {
             return Err(Status::not_found(format!("task {task} of run {run} has not started: it has no log yet")));
         }
@@ -76,20 +77,20 @@ impl Control {
         &self,
         request: &v1::ReadLogsRequest,
         run: &RunId,
-        task: &TaskId,
+        task: &TaskKey,
         sender: &mpsc::Sender<Result<v1::ReadLogsResponse, Status>>,
     ) -> Result<(), Status> {
         let mut offset = request.offset;
         let mut attempt = request.attempt;
         loop {
-            let (newest, ended) = self.newest_attempt(run, task).await?;
+            let (newest, instance, ended) = self.newest_attempt(run, task).await?;
             if attempt == 0 {
                 attempt = newest;
             }
             // Asked before the file is read: what was written before the end is read below.
             let over = ended || newest > attempt;
             if attempt > 0 {
-                let log = paths::attempt_log(run, task, attempt);
+                let log = paths::attempt_log(run, &task.task, instance, attempt);
                 let path = self.logs.join(&log);
                 loop {
                     let read = read_at(&self.logs, &log, offset);
@@ -122,6 +123,12 @@ impl Control {
             }
         }
     }
+}
+
+/// By its own name, or by its number.
+fn is_called(record: &penstock_common::record::TaskRecord, wanted: &TaskKey) -> bool {
+    let number = matches!(wanted.index, Some(penstock_common::Index::Number(n)) if record.instance == Some(n));
+    record.id == *wanted || (record.id.task == wanted.task && number)
 }
 
 /// Some bytes from an offset on; `None` where there is no file. No symlink is followed: a program may have put one there.

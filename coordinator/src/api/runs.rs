@@ -69,8 +69,7 @@ impl Control {
         {
             return Err(Status::unavailable(format!("this coordinator last saw the journal's end {} ms ago: ask another", seen.age_ms)));
         }
-        let next = tasks.last().map_or(0, |t| t.index + 1);
-        let next_task = if next < record.tasks { next } else { 0 };
+        let next_task = tasks.last().filter(|_| tasks.len() == limit).map_or(0, |t| t.index + 1);
         let tasks = tasks.into_iter().map(Into::into).collect();
         Ok(v1::GetRunResponse { as_of: seen.and_then(as_of), run: Some(record.into()), tasks, next_task })
     }
@@ -81,7 +80,8 @@ impl Control {
             name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
         };
         let states = request.states().map(Into::into).collect();
-        let filter = RunFilter { pipeline, states, before: (request.before_no != 0).then_some(RunNo(request.before_no)) };
+        let since = (request.since_ms != 0).then_some(penstock_common::Timestamp(request.since_ms));
+        let filter = RunFilter { pipeline, states, before: (request.before_no != 0).then_some(RunNo(request.before_no)), since };
         let limit = page(request.limit, 100, MAX_PAGE_RUNS);
         self.wait_for(request.min_seq).await?;
         let wanted = filter.clone();
@@ -107,17 +107,15 @@ impl Control {
         let record = self.archived(&id).await?.ok_or_else(|| Status::not_found(format!("there is no run {id}")))?;
         let mut pages = Vec::new();
         let mut from = 0;
-        while from < record.tasks {
+        loop {
             let tasks = self.history.tasks(record.no, from, MAX_PAGE_TASKS).await.map_err(|e| status::store(&e))?;
-            from = tasks.last().map_or(record.tasks, |t| t.index + 1);
+            let more = tasks.len() == MAX_PAGE_TASKS;
+            from = tasks.last().map_or(from, |t| t.index + 1);
             let tasks = tasks.into_iter().map(Into::into).collect();
-            pages.push(Ok(v1::WatchRunResponse {
-                seq: 0,
-                run: Some(record.clone().into()),
-                tasks,
-                changes: Vec::new(),
-                more: from < record.tasks,
-            }));
+            pages.push(Ok(v1::WatchRunResponse { seq: 0, run: Some(record.clone().into()), tasks, changes: Vec::new(), more }));
+            if !more {
+                break;
+            }
         }
         Ok(Box::pin(tokio_stream::iter(pages)))
     }

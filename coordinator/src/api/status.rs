@@ -37,11 +37,17 @@ fn code_of(rejection: &Rejection) -> Code {
         Rejection::UnknownPipeline(_) | Rejection::UnknownVersion { .. } | Rejection::UnknownRun(_) | Rejection::UnknownWorker(_) => {
             Code::NotFound
         }
-        Rejection::BadParams(_) => Code::InvalidArgument,
+        Rejection::UnknownTask { .. } => Code::NotFound,
+        Rejection::BadParams(_) | Rejection::UnknownPool { .. } => Code::InvalidArgument,
         Rejection::RunExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => Code::AlreadyExists,
-        Rejection::NotEnded { .. } | Rejection::NothingToRerun(_) | Rejection::Quarantined { .. } | Rejection::UnknownSession(_) => {
-            Code::FailedPrecondition
-        }
+        Rejection::NotEnded { .. }
+        | Rejection::NothingToRerun(_)
+        | Rejection::Quarantined { .. }
+        | Rejection::WrongState { .. }
+        | Rejection::Unregistered { .. }
+        | Rejection::PoolInUse { .. }
+        | Rejection::Refused(_)
+        | Rejection::UnknownSession(_) => Code::FailedPrecondition,
         Rejection::Overloaded { .. } => Code::ResourceExhausted,
     }
 }

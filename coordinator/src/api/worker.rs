@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use penstock_common::limits::{MAX_SLOTS_PER_WORKER, WORKER_SESSION_MS};
-use penstock_common::record::Ended;
-use penstock_common::{Epoch, Fence, SessionId};
+use penstock_common::record::Report;
+use penstock_common::{Epoch, Fence, Items, SessionId};
 use penstock_proto::v1::{self, from_worker, to_worker};
 use penstock_scheduler::input::Hello;
-use penstock_scheduler::{Announced, Input};
+use penstock_scheduler::{Announced, Answer, Input};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -151,7 +151,7 @@ impl Workers {
         mut role: watch::Receiver<Role>,
         over: &Notify,
     ) -> Result<bool, Status> {
-        let mut waiting: Vec<(Fence, Ended)> = Vec::new();
+        let mut waiting: Vec<(Fence, Report)> = Vec::new();
         loop {
             tokio::select! {
                 () = over.notified() => return Ok(false),
@@ -179,9 +179,13 @@ impl Workers {
                         }
                         Some(from_worker::Kind::Reports(reports)) => {
                             for report in reports.reports {
-                                let ended = report.ended.ok_or_else(|| Status::invalid_argument("a report says how the attempt ended"))?;
-                                let ended = Ended::try_from(ended).map_err(|e| super::status::malformed(&e))?;
-                                waiting.push((Fence(report.fence), ended));
+                                let fence = Fence(report.fence);
+                                match Report::try_from(report).map_err(|e| super::status::malformed(&e))? {
+                                    Report::Ended { ended, items: Some(items) } => {
+                                        self.report_items(session, epoch, fence, Report::Ended { ended, items: Some(items.clone()) }, &items, sender);
+                                    }
+                                    report => waiting.push((fence, report)),
+                                }
                             }
                         }
                         Some(from_worker::Kind::Leaving(_)) => drop(self.handle.insist(Input::Leaving { session: session.clone() }).await),
@@ -196,6 +200,42 @@ impl Workers {
                 }
             }
         }
+    }
+}
+
+impl Workers {
+    /// A report with an items file, whose blob is stored before the report is decided: beside the stream, as it may take a while.
+    fn report_items(
+        &self,
+        session: &SessionId,
+        epoch: Epoch,
+        fence: Fence,
+        report: Report,
+        items: &Items,
+        sender: &mpsc::Sender<Result<v1::ToWorker, Status>>,
+    ) {
+        let (this, session, sender) = (self.clone(), session.clone(), sender.clone());
+        let (digest, blob) = (items.digest(), bytes::Bytes::from(items.to_blob()));
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let input = Input::Report { session: session.clone(), fence, report: Box::new(report.clone()) };
+                match this.handle.insist_with(input, digest, blob.clone()).await {
+                    Ok((answer, seq)) => {
+                        let fences = vec![fence.0];
+                        let message = |kind| Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: seq.0, kind: Some(kind) });
+                        if answer != (Answer::Reported { current: true }) {
+                            let kill = v1::Kill { fences: fences.clone() };
+                            drop(sender.send(message(to_worker::Kind::Kill(kill))).await);
+                        }
+                        drop(sender.send(message(to_worker::Kind::Acks(v1::ReportAcks { fences }))).await);
+                        return;
+                    }
+                    Err(crate::handle::Refusal::NoSpace(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
+                    // Another leads: the worker tells it again.
+                    Err(_) => return,
+                }
+            }
+        });
     }
 }
 

@@ -1,21 +1,23 @@
 //! What has become possible: timers, skips, ends, starts, leases; as much as one input may yield. What is left over is done at
 //! the next tick, which `next_deadline` then asks for at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_common::limits::{
     ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, MAX_LEASE_OUTPUT_BYTES, REQUEST_WINDOW_MS,
 };
 use penstock_common::metrics::Outputs;
+use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
 use super::{Deciding, lease_of, ranges};
 use crate::cut::RunCut;
 use crate::input::Effect;
-use crate::lanes::{Candidate, Match};
+use crate::lanes::{Candidate, Match, Next};
+use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::machine::task::Verdict;
-use crate::term::{Timer, candidate, overdue_at};
+use crate::term::{candidate, gates_are_open, overdue_at};
+use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
 const SKIPS_PER_EVENT: usize = 4_096;
@@ -24,62 +26,99 @@ impl Deciding<'_> {
     pub(crate) fn advance(&mut self) {
         self.lose_gone();
         self.fire_timers();
-        self.skip_doomed();
+        self.settle_tasks();
         self.end_runs();
         self.start_runs();
+        self.settle_tasks();
         self.lease_ready();
+    }
+
+    /// What follows from tasks that ended or may start: skips open and open skips, until neither does.
+    fn settle_tasks(&mut self) {
+        loop {
+            self.skip_doomed();
+            self.open_tasks();
+            self.term.open_gates(self.state);
+            self.act();
+            let done = self.term.doomed.is_empty() && self.term.opening.is_empty() && self.term.acting.is_empty();
+            if self.room() == 0 || (done && !self.term.gates.is_to_look()) {
+                return;
+            }
+        }
     }
 
     fn fire_timers(&mut self) {
         while self.room() > 0 {
-            let Some((at, _)) = self.term.timers.first() else { return };
-            if *at > self.term.now {
-                return;
-            }
-            let Some((_, timer)) = self.term.timers.pop_first() else { return };
+            let Some(timer) = self.term.timers.pop(self.term.now) else { return };
             self.fire(timer);
         }
     }
 
     fn fire(&mut self, timer: Timer) {
         match timer {
-            Timer::Retry(no, task) => {
-                let due =
-                    |run: &&Run| run.is_active() && run.task(task).state == State::Retry && run.task(task).not_before <= Some(self.now.now);
-                if let Some(run) = self.state.runs.get(&no).filter(due) {
+            Timer::Due(no, task) => {
+                let due = !matches!(candidate(self.state, self.term.now, no, task), Candidate::Stale);
+                if let Some(run) = self.state.runs.get(&no).filter(|_| due) {
                     self.term.make_ready(run, no, task);
                 }
             }
-            Timer::QueueTimeout { run: no, task, generation, attempts } => {
-                let same_wait = |run: &Run| run.record.generation == generation && run.task(task).attempts.len() == attempts;
+            Timer::WaitedOut(no, task) => self.waited_out(no, task),
+            Timer::QueueTimeout(no, task) => {
                 let waits = matches!(candidate(self.state, self.term.now, no, task), Candidate::Ready { .. });
-                if waits && self.state.runs.get(&no).is_some_and(same_wait) {
-                    self.emit(Event::TaskFailed { run: no, task, reason: Reason::QueueTimeout, at: self.now.now });
+                if waits && self.state.runs.get(&no).is_some_and(|run| !run.task(task).waits()) {
+                    self.end_task(no, task, State::Failed, Some(Reason::QueueTimeout), "");
                 }
             }
-            Timer::RunTimeout(no, generation) => self.time_out(no, generation),
+            Timer::RunTimeout(no) => self.time_out(no),
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
         }
     }
 
-    fn time_out(&mut self, no: RunNo, generation: u32) {
+    /// A person or another run was waited for too long.
+    fn waited_out(&mut self, no: RunNo, task: u32) {
+        let Some(run) = self.state.runs.get(&no) else { return };
+        let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
+        let child = run.task(task).child().cloned();
+        self.end_task(no, task, State::Failed, Some(Reason::Timeout), &format!("waited longer than its timeout of {timeout}"));
+        self.stop_child(child.as_ref(), "the task that started it waited too long");
+    }
+
+    fn time_out(&mut self, no: RunNo) {
         let Some(run) = self.state.runs.get(&no) else { return };
         let record = &run.record;
-        if record.state != State::Running || record.generation != generation || record.cancel.is_some() {
+        if record.state != State::Running || record.cancel.is_some() {
             return;
         }
         let note = format!("longer than run_timeout {}", record.run_timeout.unwrap_or_default());
-        self.stop_run(no, Reason::RunTimeout, "penstock".into(), note.into());
+        let audit = self.audit("run_timeout", "", "penstock", &note);
+        self.stop_run(no, Reason::RunTimeout, false, audit);
     }
 
-    /// Stops what runs, cancels what does not.
-    pub(crate) fn stop_run(&mut self, no: RunNo, reason: Reason, by: std::sync::Arc<str>, note: std::sync::Arc<str>) {
-        self.emit(Event::CancelRequested { run: no, reason, by, note, at: self.now.now });
-        self.emit(Event::TasksCancelled { run: no, reason, at: self.now.now });
-        let running: Vec<_> = self.state.leases.iter().filter(|(_, h)| h.run == no).map(|(f, h)| (*f, h.session.clone())).collect();
+    /// Stops what runs, cancels what does not, and the runs that it started; teardowns too if it must be `now`.
+    pub(crate) fn stop_run(&mut self, no: RunNo, reason: Reason, now: bool, audit: Audit) {
+        let reason = self.state.runs.get(&no).and_then(|run| run.record.cancel).unwrap_or(reason);
+        self.emit(Event::CancelRequested { run: no, reason, audit: audit.clone() });
+        self.emit(Event::TasksCancelled { run: no, reason, teardowns: now, at: self.now.now });
+        let Some(run) = self.state.runs.get(&no) else { return };
+        let of_run = self.state.leases.iter().filter(|(_, h)| h.run == no && (now || !run.spec(h.task).teardown));
+        let running: Vec<_> = of_run.map(|(f, h)| (*f, h.session.clone())).collect();
         for (fence, session) in running {
             self.effect(Effect::Cancel { session, fence, reason });
+        }
+        for child in self.state.children.get(&no).cloned().unwrap_or_default() {
+            let waited_for = |run: &&Run| run.record.cancel.is_none() || now;
+            if self.state.runs.get(&child).is_some_and(|run| waited_for(&run)) {
+                self.stop_run(child, Reason::User, now, audit.clone());
+            }
+        }
+    }
+
+    fn stop_child(&mut self, child: Option<&penstock_common::RunId>, note: &str) {
+        let Some((no, run)) = child.and_then(|id| self.state.run_by_id(id)) else { return };
+        if !run.record.state.is_terminal() && run.record.cancel.is_none() {
+            let audit = self.audit("cancel", "", "penstock", note);
+            self.stop_run(no, Reason::User, false, audit);
         }
     }
 
@@ -130,26 +169,25 @@ impl Deciding<'_> {
     fn skip_doomed(&mut self) {
         while self.room() > 0 {
             let Some((&no, _)) = self.term.doomed.first_key_value() else { return };
-            let Some(run) = self.state.runs.get(&no).filter(|run| run.is_active()) else {
+            let Some(run) = self.state.runs.get(&no).filter(|run| run.is_open()) else {
                 self.term.doomed.remove(&no);
                 continue;
             };
-            let (mut failed, mut skipped) = (BTreeSet::new(), BTreeSet::new());
-            while failed.len() + skipped.len() < SKIPS_PER_EVENT {
+            let (mut failed, mut others) = (BTreeSet::new(), BTreeMap::<Reason, BTreeSet<u32>>::new());
+            for _ in 0..SKIPS_PER_EVENT {
                 let Some(task) = self.term.doomed.get_mut(&no).and_then(BTreeSet::pop_first) else {
                     self.term.doomed.remove(&no);
                     break;
                 };
-                match run.task(task).upstream.verdict() {
-                    _ if run.task(task).state != State::Pending => {}
+                match run.verdict_of(task) {
+                    _ if run.task(task).state != State::Pending || run.is_gone(task) => {}
                     Verdict::Skip(Reason::UpstreamFailed) => doom(run, task, &mut failed),
-                    Verdict::Skip(_) => {
-                        skipped.insert(task);
-                    }
+                    Verdict::Skip(reason) => drop(others.entry(reason).or_default().insert(task)),
                     Verdict::Wait | Verdict::Ready => {}
                 }
             }
-            for (reason, tasks) in [(Reason::UpstreamFailed, failed), (Reason::UpstreamSkipped, skipped)] {
+            others.insert(Reason::UpstreamFailed, failed);
+            for (reason, tasks) in others {
                 if !tasks.is_empty() {
                     self.emit(Event::TasksSkipped { run: no, ranges: ranges(tasks), reason, at: self.now.now });
                 }
@@ -166,6 +204,8 @@ impl Deciding<'_> {
             }
             let (state, reason) = run.verdict();
             self.emit(Event::RunEnded { run: no, state, reason, at: self.now.now });
+            // In the same entry: so nobody ever finds a task that waits for a run that has ended.
+            self.tell_parent(no);
             if state == State::Success {
                 self.archive(no);
             } else {
@@ -181,7 +221,8 @@ impl Deciding<'_> {
             let newest = versions.by_number.last_key_value().and_then(|(_, (digest, _))| self.state.definitions.get(digest));
             let limit = newest.and_then(|plan| plan.pipeline.max_active_runs).map_or(usize::MAX, |n| n as usize);
             let room = limit.saturating_sub(versions.active.len());
-            let next = versions.queued.first().copied().filter(|_| room > 0);
+            let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused);
+            let next = versions.queued.iter().find(waits).copied().filter(|_| room > 0 && versions.paused.is_none());
             if let Some(no) = next {
                 self.emit(Event::RunStarted { run: no, at: self.now.now });
                 self.term.starting.insert(name);
@@ -190,34 +231,72 @@ impl Deciding<'_> {
     }
 
     fn lease_ready(&mut self) {
+        self.term.matching = true;
         while self.room() > 0 {
             let (state, now) = (&*self.state, self.term.now);
-            let Some(Match { run: no, task, session }) = self.term.lanes.next(|run, task| candidate(state, now, run, task)) else { return };
-            let Some(worker) = self.term.lanes.offers(&session).map(|o| o.worker.clone()) else { continue };
-            let Some(run) = self.state.runs.get(&no) else { continue };
-            let number = run.task(task).attempts.last().map_or(1, |a| a.number + 1);
-            let fence = Fence(self.state.last_fence.0 + 1);
-            let lease = Box::new(lease_of(run, task, number, fence));
-            if lease.outputs.values().map(Outputs::bytes).sum::<usize>() > MAX_LEASE_OUTPUT_BYTES {
-                self.emit(Event::TaskFailed { run: no, task, reason: Reason::OutputTooLarge, at: self.now.now });
-                continue;
+            let look = |run, task| match candidate(state, now, run, task) {
+                Candidate::Ready { .. } if !gates_are_open(state, run, task) => Candidate::HeldBack,
+                other => other,
+            };
+            let next = self.term.lanes.next(look, |pool| state.pool_free(pool));
+            match next {
+                Some(Next::Lease(found)) => self.lease(found),
+                Some(Next::Stale(no, task)) => {
+                    if let Some(run) = self.state.runs.get(&no) {
+                        self.term.left(run, no, task);
+                    }
+                }
+                Some(Next::HeldBack(no, task)) => {
+                    if let Some(run) = self.state.runs.get(&no) {
+                        self.term.hold_back(self.state, run, no, task);
+                    }
+                }
+                Some(Next::TooWide(no, task)) => {
+                    if let Some(run) = self.state.runs.get(&no) {
+                        self.term.too_wide(run, no, task);
+                    }
+                }
+                None => {
+                    self.term.matching = false;
+                    return;
+                }
             }
-            self.emit(Event::AttemptLeased { run: no, task, number, fence, worker, session: session.clone(), at: self.now.now });
-            if let Some(at) = overdue_at(&lease.spec, self.now.now) {
-                self.term.timers.insert((at, Timer::Overdue(fence)));
-            }
-            self.effect(Effect::Lease { session, lease });
+            self.term.open_gates(self.state);
         }
+    }
+
+    fn lease(&mut self, Match { run: no, task, session }: Match) {
+        let Some(worker) = self.term.lanes.offers(&session).map(|o| o.worker.clone()) else { return };
+        let Some(run) = self.state.runs.get(&no) else { return };
+        self.term.left(run, no, task);
+        let last = run.task(task).attempts.last().map_or(0, |a| a.number);
+        let number = if run.task(task).waits() { last } else { last + 1 };
+        let fence = Fence(self.state.last_fence.0 + 1);
+        let lease = Box::new(lease_of(self.state, run, task, number, fence, self.now.now));
+        if lease.outputs.values().map(Outputs::bytes).sum::<usize>() > MAX_LEASE_OUTPUT_BYTES {
+            let detail = format!("its templates name more than {MAX_LEASE_OUTPUT_BYTES} bytes of outputs: pass references, not data");
+            // A sensor that waits has an attempt, which ends with it.
+            return self.end_task(no, task, State::Failed, Some(Reason::OutputTooLarge), &detail);
+        }
+        self.emit(Event::AttemptLeased { run: no, task, number, fence, worker, session: session.clone(), at: self.now.now });
+        if let Some(at) = overdue_at(&lease.spec, self.now.now) {
+            self.term.timers.set(Timer::Overdue(fence), at);
+        }
+        self.effect(Effect::Lease { session, lease });
     }
 }
 
-/// A task that an upstream's failure makes impossible, and with it all below that still wait: one event for the whole cone. What
-/// a full event leaves out is touched by it, and so is doomed again.
+/// A task that an upstream's failure makes impossible, and with it all below that it makes impossible too: one event for the whole
+/// cone. What a full event leaves out is touched by it, and so is doomed again.
 fn doom(run: &Run, task: u32, failed: &mut BTreeSet<u32>) {
     let mut stack = vec![task];
     while let Some(task) = stack.pop() {
-        if failed.len() < SKIPS_PER_EVENT && run.task(task).state == State::Pending && failed.insert(task) {
-            stack.extend(&run.plan.task(task).downstream);
+        let waits = run.task(task).state == State::Pending && !run.is_expanded(task);
+        if failed.len() < SKIPS_PER_EVENT && waits && failed.insert(task) && run.instance(task).is_none() {
+            let broken = run.plan.task(task).downstream.iter().filter(|edge| {
+                edge.accepts.is_broken_by_failure() && run.plan.task(edge.task).needs.is_all() && !run.is_expanded(edge.task)
+            });
+            stack.extend(broken.map(|edge| edge.task));
         }
     }
 }

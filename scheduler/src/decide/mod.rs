@@ -3,21 +3,28 @@
 
 mod advance;
 mod command;
+mod mark;
+mod open;
+mod person;
 mod report;
 mod submit;
 mod worker;
 
 use std::sync::Arc;
 
-use penstock_common::lease::Lease;
-use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT};
+use penstock_common::event::TaskEnded;
+use penstock_common::lease::{Lease, Previous};
+use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
-use penstock_common::{Event, Fence, Now, RunNo, SessionId};
+use penstock_common::record::Audit;
+use penstock_common::{Event, Fence, Now, Reason, RunNo, SessionId, Timestamp};
 
+use crate::gates::Gate;
 use crate::input::{Answer, Decision, Effect, Input, Rejection};
 use crate::machine::run::Run;
 use crate::state::State;
 use crate::term::Term;
+use crate::timers::Timer;
 
 /// A decision in the making.
 pub(crate) struct Deciding<'a> {
@@ -59,13 +66,20 @@ impl Deciding<'_> {
             }
             Input::Register { plan } => self.register(plan),
             Input::Submit(submit) => self.submit(*submit),
-            Input::Cancel { run, by, note } => self.cancel(&run, by, note),
-            Input::Rerun { run, request, by, note } => self.rerun(&run, &request, by, note),
+            Input::Cancel { run, now, by, note } => self.cancel(&run, now, &by, &note),
+            Input::Rerun { run, tasks, request, by, note } => self.rerun(&run, &tasks, &request, &by, &note),
+            Input::Mark(mark) => self.mark(*mark),
+            Input::Reopen { run, items, digest } => self.reopen(*run, items, digest),
+            Input::Verdict { run, task, approve, by, note } => self.person_says(&run, &task, approve, &by, &note),
+            Input::PauseRun { run, paused, by, note } => self.pause_run(&run, paused, &by, &note),
+            Input::PausePipeline { pipeline, paused, by, note } => self.pause_pipeline(pipeline, paused, &by, &note),
+            Input::Unregister { pipeline, by, note } => self.unregister(pipeline, &by, &note),
+            Input::SetPool { pool, slots, by, note } => self.set_pool(pool, slots, &by, &note),
             Input::Drain { worker, drained, by } => self.drain(worker, drained, by),
             Input::Hello(hello) => self.hello(*hello),
             Input::Leaving { session } => self.leaving(&session),
             Input::Gone { session, died, detail } => Ok(self.gone(session, died, detail)),
-            Input::Report { session, fence, ended } => Ok(self.report(&session, fence, ended)),
+            Input::Report { session, fence, report } => Ok(self.report(&session, fence, *report)),
             Input::Archived { run } => Ok(self.archived(run)),
         }
     }
@@ -73,16 +87,39 @@ impl Deciding<'_> {
     /// Applies an event and indexes what it touched.
     pub(crate) fn emit(&mut self, event: Event) {
         let session = match &event {
-            Event::AttemptLeased { session, .. } => Some(session.clone()),
-            Event::AttemptEnded { fence, .. } => self.state.leases.get(fence).map(|holder| holder.session.clone()),
+            Event::AttemptLeased { run, task, session, .. } => {
+                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                Some(session.clone())
+            }
+            Event::TaskWaiting { run, task, .. } => {
+                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                None
+            }
+            Event::TaskEnded(end) => {
+                self.term.timers.drop_task(end.run, end.task);
+                None
+            }
+            Event::AttemptEnded { fence, .. } | Event::TaskRetrying { fence, .. } | Event::AttemptWaiting { fence, .. } => {
+                self.term.timers.drop(Timer::Overdue(*fence));
+                self.state.leases.get(fence).map(|holder| holder.session.clone())
+            }
             _ => None,
         };
         let released = self.state.apply(&event, &mut self.touched);
         self.term.absorb(self.state, &mut self.touched);
+        if let Some(no) = event.run() {
+            self.term.gates.look_at(&Gate::Run(no));
+            if let Some(task) = event.task()
+                && let Some((node, _)) = self.state.runs.get(&no).and_then(|run| run.instance(task))
+            {
+                self.term.gates.look_at(&Gate::Mapped(no, node));
+            }
+        }
         if let Some(session) = session {
             self.recount_slots(&session);
         }
         for (fence, session) in released {
+            self.term.timers.drop(Timer::Overdue(fence));
             self.recount_slots(&session);
             self.effect(Effect::Kill { session, fence });
         }
@@ -90,15 +127,46 @@ impl Deciding<'_> {
         self.decision.events.push(event);
     }
 
+    /// What a person did, as events keep it.
+    pub(crate) fn audit(&self, verb: &str, subject: &str, by: &str, note: &str) -> Audit {
+        Audit {
+            at: self.now.now,
+            verb: verb.into(),
+            subject: bounded(subject, MAX_NOTE_BYTES),
+            by: bounded(by, MAX_NOTE_BYTES),
+            note: bounded(note, MAX_NOTE_BYTES),
+        }
+    }
+
+    /// Ends a task that holds no lease.
+    pub(crate) fn end_task(&mut self, no: RunNo, task: u32, state: penstock_common::State, reason: Option<Reason>, detail: &str) {
+        self.emit(Event::TaskEnded(Box::new(TaskEnded {
+            run: no,
+            task,
+            state,
+            reason,
+            detail: bounded(detail, penstock_common::limits::MAX_DETAIL_BYTES),
+            outputs: Outputs::default(),
+            audit: None,
+            not_before: None,
+            at: self.now.now,
+        })));
+    }
+
     fn recount_slots(&mut self, session: &SessionId) {
         let used = self.state.held.get(session).map_or(0, std::collections::BTreeSet::len);
         self.term.lanes.set_used(session, u32::try_from(used).unwrap_or(u32::MAX));
     }
 
-    /// Events this input may still yield. One step of `advance` emits two at most, and checks for one; half of the bytes are left
+    /// Events this input may still yield. One step of `advance` emits a few at most, and checks for one; half of the bytes are left
     /// for the verb's own event and for the last step.
     pub(crate) fn room(&self) -> usize {
-        if self.bytes > MAX_EVENT_BYTES_PER_INPUT / 2 { 0 } else { (MAX_EVENTS_PER_INPUT - 1).saturating_sub(self.decision.events.len()) }
+        const STEP: usize = 64;
+        if self.bytes > MAX_EVENT_BYTES_PER_INPUT / 2 {
+            0
+        } else {
+            (MAX_EVENTS_PER_INPUT - STEP).saturating_sub(self.decision.events.len())
+        }
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -109,15 +177,25 @@ impl Deciding<'_> {
 /// About how many bytes an event takes in the journal, rather too many than too few.
 pub(crate) fn bytes_of(event: &Event) -> usize {
     64 + match event {
-        Event::RunCreated(c) => c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len(),
-        Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
-        Event::AttemptEnded { ended, .. } => {
-            let metrics: usize = ended.metrics.0.keys().map(|name| name.len() + 16).sum();
-            ended.detail.len() + metrics + ended.outputs.bytes() + 8 * ended.outputs.0.len()
+        Event::RunCreated(c) => {
+            let above = c.parent.as_ref().map_or(0, |p| p.id.as_str().len() + 32);
+            c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len() + 6 * c.not_selected.len() + above
         }
+        Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
+        Event::AttemptEnded { ended, .. } | Event::TaskRetrying { ended, .. } => {
+            let metrics: usize = ended.metrics.0.keys().map(|name| name.len() + 16).sum();
+            ended.detail.len() + metrics + ended.outputs.bytes() + 8 * ended.outputs.0.len() + 32
+        }
+        Event::AttemptWaiting { detail, .. } => detail.len(),
+        Event::TaskWaiting { child, .. } => child.as_ref().map_or(0, |id| id.as_str().len()),
+        Event::TaskEnded(end) => end.detail.len() + end.outputs.bytes() + end.audit.as_ref().map_or(0, audit_bytes),
         Event::TasksSkipped { ranges, .. } => 6 * ranges.len(),
-        Event::GenerationOpened { ranges, by, note, .. } => 6 * ranges.len() + by.len() + note.len(),
-        Event::CancelRequested { by, note, .. } => by.len() + note.len(),
+        Event::GenerationOpened { ranges, audit, .. } => 6 * ranges.len() + audit_bytes(audit),
+        Event::CancelRequested { audit, .. } | Event::RunPaused { audit, .. } => audit_bytes(audit),
+        Event::PipelinePaused { pipeline, audit, .. } | Event::PipelineUnregistered { pipeline, audit } => {
+            pipeline.full().len() + audit_bytes(audit)
+        }
+        Event::PoolSet { pool, audit, .. } => pool.as_str().len() + audit_bytes(audit),
         Event::PipelineRegistered { pipeline, dropped, .. } => 32 + pipeline.full().len() + 5 * dropped.len(),
         Event::WorkerDrained { worker, by, .. } => worker.as_str().len() + by.len(),
         Event::RequestAnswered { request, answer, .. } => request.as_str().len() + answer.len(),
@@ -125,22 +203,34 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
     }
 }
 
+fn audit_bytes(audit: &Audit) -> usize {
+    audit.by.len() + audit.note.len() + audit.subject.len() + 32
+}
+
 /// The message that a lease's worker gets.
-pub(crate) fn lease_of(run: &Run, index: u32, number: u32, fence: Fence) -> Lease {
-    let planned = run.plan.task(index);
-    let outputs = run
-        .plan
-        .reads(index)
-        .into_iter()
-        .filter_map(|above| {
-            let outputs: &Outputs = run.task(above).outputs.as_deref()?;
-            Some((run.plan.task(above).id.clone(), outputs.clone()))
-        })
-        .collect();
+pub(crate) fn lease_of(state: &State, run: &Run, index: u32, number: u32, fence: Fence, at: Timestamp) -> Lease {
+    let planned = run.planned(index);
+    let node = run.node(index);
+    let instance = run.instance(index).map(|(_, number)| number);
+    let items = instance.and_then(|_| run.mapping.of(node)?.items.as_ref());
+    // A task that is paired with another sees that instance's outputs, not a list of all.
+    let partner = |above: u32| {
+        let edge = planned.upstream.iter().find(|edge| edge.task == above && edge.paired)?;
+        run.mapping.live(edge.task)?.index_of(instance?)
+    };
+    let outputs = run.plan.reads(node).into_iter().filter_map(|above| {
+        let outputs = match partner(above) {
+            Some(index) => run.task(index).outputs.as_deref().cloned().unwrap_or_default(),
+            None => run.outputs(above),
+        };
+        (!outputs.0.is_empty()).then(|| (run.plan.task(above).id.clone(), outputs))
+    });
     Lease {
         run: run.record.id.clone(),
         pipeline: run.record.pipeline.clone(),
-        task: planned.id.clone(),
+        task: run.key(index),
+        instance,
+        item: items.zip(instance).and_then(|(items, number)| items.get(number)),
         number,
         generation: run.record.generation,
         fence,
@@ -148,9 +238,31 @@ pub(crate) fn lease_of(run: &Run, index: u32, number: u32, fence: Fence) -> Leas
         params: run.record.params.clone(),
         trigger: run.record.trigger.kind,
         interval: run.record.interval,
-        outputs,
+        outputs: outputs.collect(),
+        previous: previous_of(state, run, index),
+        zone: run.plan.zone.clone(),
+        first_leased_at: first_leased(run, index).unwrap_or(at),
         traceparent: traceparent(run, fence),
     }
+}
+
+/// The newest earlier interval with a SUCCESS.
+fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
+    let planned = run.planned(index);
+    let interval = run.record.interval.filter(|_| run.plan.uses_previous)?;
+    let known = &state.pipelines.get(&run.record.pipeline)?.previous;
+    let (earlier, left) = known.iter().rev().find(|(other, _)| other.start() < interval.start())?;
+    let wanted = planned.remembers.iter().map(|&node| &run.plan.task(node).id);
+    let outputs = wanted.map(|id| (id.clone(), left.get(id).cloned().unwrap_or_default())).collect();
+    Some(Previous { interval: *earlier, outputs })
+}
+
+/// When the present try began: a sensor's attempt goes on over probes, and over workers that were lost.
+fn first_leased(run: &Run, index: u32) -> Option<Timestamp> {
+    let attempts = &run.task(index).attempts;
+    let running = attempts.last().filter(|a| a.state == penstock_common::State::Running)?;
+    let lost = attempts.iter().rev().skip(1).take_while(|a| a.reason == Some(Reason::Lost)).last();
+    Some(lost.unwrap_or(running).leased_at)
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

@@ -7,7 +7,7 @@ use penstock_common::limits::{MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_PARAMS_BYTES, 
 use penstock_common::record::Trigger;
 use penstock_common::{Event, RunNo};
 
-use super::{Deciding, bounded};
+use super::{Deciding, bounded, ranges};
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
 
@@ -16,9 +16,14 @@ impl Deciding<'_> {
     pub(crate) fn register(&mut self, plan: Arc<Plan>) -> Result<Answer, Rejection> {
         let name = plan.pipeline.name.clone();
         let digest = plan.digest;
+        let pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
+        if let Some(pool) = pools.into_iter().find(|pool| !self.state.pools.contains_key(*pool)) {
+            return Err(Rejection::UnknownPool { pipeline: name, pool: pool.clone() });
+        }
         let versions = self.state.pipelines.get(&name);
         let newest = versions.and_then(|v| v.by_number.last_key_value()).map(|(n, (digest, _))| (*n, *digest));
-        if let Some((version, _)) = newest.filter(|(_, known)| *known == digest) {
+        let is_off = versions.is_some_and(|v| v.unregistered.is_some());
+        if let Some((version, _)) = newest.filter(|(_, known)| *known == digest && !is_off) {
             return Ok(Answer::Version { version, created: false });
         }
         let dropped = versions.map_or_else(Vec::new, |v| {
@@ -46,6 +51,9 @@ impl Deciding<'_> {
             return Err(Rejection::RunExists(submit.run));
         }
         let versions = self.state.pipelines.get(&submit.pipeline).ok_or_else(|| Rejection::UnknownPipeline(submit.pipeline.clone()))?;
+        if let Some(off) = &versions.unregistered {
+            return Err(Rejection::Unregistered { pipeline: submit.pipeline, by: off.by.clone(), at: off.at.to_string() });
+        }
         let newest = versions.by_number.last_key_value().map_or(0, |(n, _)| *n);
         let version = submit.version.unwrap_or(newest);
         let plan = self.state.plan(&submit.pipeline, version).cloned().ok_or_else(|| Rejection::UnknownVersion {
@@ -66,6 +74,7 @@ impl Deciding<'_> {
         if params.len() > MAX_PARAMS_BYTES {
             return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
         }
+        let not_selected = left_out(&plan, &submit)?;
         self.emit(Event::RunCreated(Box::new(RunCreated {
             run: RunNo(self.state.last_run.0 + 1),
             id: submit.run.clone(),
@@ -75,9 +84,31 @@ impl Deciding<'_> {
             trigger: Trigger { kind: submit.trigger, by: bounded(&submit.by, MAX_NOTE_BYTES) },
             interval: submit.interval,
             run_timeout: plan.pipeline.run_timeout,
+            parent: submit.parent,
+            not_selected,
             request_digest: submit.digest,
             at: self.now.now,
         })));
         Ok(Answer::Run { run: submit.run, created: true, version })
     }
+}
+
+/// The tasks that a submit does not ask for.
+fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> {
+    if submit.only.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut chosen = std::collections::BTreeSet::new();
+    for selector in &submit.only {
+        let known = plan.find(&selector.task.task).filter(|_| selector.task.index.is_none());
+        let node = known.ok_or_else(|| Rejection::UnknownTask { run: submit.run.clone(), task: selector.task.clone() })?;
+        chosen.insert(node);
+        if selector.above {
+            chosen.extend(plan.cone([node], |t| &t.upstream));
+        }
+        if selector.below {
+            chosen.extend(plan.cone([node], |t| &t.downstream));
+        }
+    }
+    Ok(ranges((0..plan.len() as u32).filter(|task| !chosen.contains(task))))
 }

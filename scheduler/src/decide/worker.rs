@@ -23,10 +23,10 @@ impl Deciding<'_> {
             let Some(run) = self.state.runs.get(no) else { continue };
             let known = announced.running.contains(fence) || announced.finished.contains(fence);
             if let (false, Some(live)) = (known, run.task(*task).live()) {
-                let lease = Box::new(lease_of(run, *task, live.number, *fence));
+                let lease = Box::new(lease_of(self.state, run, *task, live.number, *fence, live.leased_at));
                 self.effect(Effect::Lease { session: session.clone(), lease });
             }
-            let cancel = self.state.runs.get(no).and_then(|run| run.record.cancel);
+            let cancel = self.state.runs.get(no).and_then(|run| run.record.cancel.filter(|_| !run.spec(*task).teardown));
             if let Some(reason) = cancel {
                 self.effect(Effect::Cancel { session: session.clone(), fence: *fence, reason });
             }

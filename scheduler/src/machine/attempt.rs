@@ -4,14 +4,35 @@
 //! RUNNING ─▶ SUCCESS | FAILED | SKIPPED | CANCELLED
 //! ```
 
-use penstock_common::State;
+use std::sync::Arc;
+
+use penstock_common::metrics::Metrics;
 use penstock_common::record::{AttemptRecord, Ended};
+use penstock_common::{Fence, SessionId, State, Timestamp, WorkerName};
 
 use super::Broken;
 
 /// Whether an attempt may go from one state to another.
 pub(crate) fn allowed(from: State, to: State) -> bool {
     matches!((from, to), (State::Running, State::Success | State::Failed | State::Skipped | State::Cancelled))
+}
+
+/// A new one.
+pub(crate) fn leased(number: u32, fence: Fence, worker: &WorkerName, session: &SessionId, at: Timestamp) -> AttemptRecord {
+    AttemptRecord {
+        number,
+        fence,
+        worker: worker.clone(),
+        session: session.clone(),
+        state: State::Running,
+        reason: None,
+        detail: Arc::default(),
+        leased_at: at,
+        started_at: at,
+        ended_at: None,
+        exit_code: None,
+        metrics: Metrics::default(),
+    }
 }
 
 /// Ends an attempt.

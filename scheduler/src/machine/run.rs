@@ -6,15 +6,20 @@
 //!     └──────────────────────────▶ CANCELLED          (any of these ─▶ PENDING: a new generation, queued like a new run)
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
-use penstock_common::record::{RunRecord, TaskRecord};
-use penstock_common::{Reason, State};
+use penstock_common::pipeline::{ForEach, Task as Spec};
+use penstock_common::record::{Audit, RunRecord, TaskRecord};
+use penstock_common::state::Outcome;
+use penstock_common::{Digest, Index, Items, Reason, Selector, State, TaskKey, Timestamp};
 
 use super::Broken;
-use super::task::{Task, Upstream};
-use crate::plan::Plan;
+use super::mapping::{Expansion, ItemSource, Mapping};
+use super::rule::{Accepts, Needs, Upstream, Verdict};
+use super::task::{Rare, Task};
+use crate::plan::{Edge, Plan, PlannedTask};
 
 /// A run in state.
 #[derive(Debug, Clone)]
@@ -22,9 +27,13 @@ pub(crate) struct Run {
     pub(crate) record: RunRecord,
     pub(crate) plan: Arc<Plan>,
     pub(crate) output_bytes: usize,
+    /// Live leases.
+    pub(crate) leased: u32,
     /// The number of the cut during which an event last changed it.
     pub(crate) changed: u64,
+    pub(crate) mapping: Arc<Mapping>,
     chunks: Vec<Arc<Chunk>>,
+    slots: u32,
 }
 
 /// The unit that is copied on write and written to a checkpoint.
@@ -40,6 +49,8 @@ impl PartialEq for Run {
         self.record == other.record
             && self.plan == other.plan
             && self.output_bytes == other.output_bytes
+            && self.leased == other.leased
+            && self.mapping == other.mapping
             && self.chunks.len() == other.chunks.len()
             && self.chunks.iter().zip(&other.chunks).all(|(a, b)| a.tasks == b.tasks)
     }
@@ -48,30 +59,41 @@ impl PartialEq for Run {
 impl Run {
     /// A new run, all its tasks PENDING.
     pub(crate) fn new(mut record: RunRecord, plan: Arc<Plan>, cut: u64) -> Self {
-        record.tasks = u32::try_from(plan.len()).unwrap_or(u32::MAX);
+        let slots = u32::try_from(plan.len()).unwrap_or(u32::MAX);
+        record.tasks = slots;
         record.counts = [0; 7];
-        record.counts[State::Pending as usize] = record.tasks;
-        let chunks = plan
-            .tasks()
-            .chunks(TASKS_PER_CHUNK)
-            .map(|tasks| Arc::new(Chunk { tasks: tasks.iter().map(|t| Task::new(t.upstream.len())).collect(), changed: cut }))
-            .collect();
-        Self { record, plan, output_bytes: 0, changed: cut, chunks }
+        record.counts[State::Pending as usize] = slots;
+        let open = |t: &PlannedTask| Task::new(Upstream::open(t.upstream.len() as u32));
+        let chunk = |tasks: &[PlannedTask]| Arc::new(Chunk { tasks: tasks.iter().map(open).collect(), changed: cut });
+        let chunks = plan.tasks().chunks(TASKS_PER_CHUNK).map(chunk).collect();
+        Self { record, plan, output_bytes: 0, leased: 0, changed: cut, mapping: Arc::default(), chunks, slots }
     }
 
-    /// From a checkpoint: counters are computed again from the states.
-    pub(crate) fn restore(record: RunRecord, plan: Arc<Plan>, tasks: Vec<TaskRecord>) -> Result<Self, Broken> {
-        if tasks.len() != plan.len() {
-            return Err(Broken::new(format_args!(
-                "run {} has {} tasks in the checkpoint and {} in its plan",
-                record.id,
-                tasks.len(),
-                plan.len()
-            )));
+    /// From a checkpoint: what follows from the tasks' states is computed again.
+    pub(crate) fn restore(
+        record: RunRecord,
+        plan: Arc<Plan>,
+        tasks: Vec<TaskRecord>,
+        items: &BTreeMap<Digest, Arc<Items>>,
+    ) -> Result<Self, Broken> {
+        let mut mapping = Mapping::default();
+        for (node, task) in (0u32..).zip(tasks.iter().take(plan.len())) {
+            if let Some(mapped) = &task.mapped {
+                mapping.restore(node, mapped.count, mapped.segments.clone());
+            }
+        }
+        let instances: usize = mapping.nodes().map(|(_, e)| e.capacity() as usize).sum();
+        let expected = plan.len() + instances;
+        if tasks.len() != expected {
+            let found = tasks.len();
+            return Err(Broken::new(format_args!("run {} has {found} tasks in the checkpoint and {expected} by its plan", record.id)));
         }
         let mut run = Self::new(record.clone(), plan, 0);
         run.record = record;
+        run.mapping = Arc::new(mapping);
+        run.grow(instances as u32, 0);
         for (index, kept) in (0u32..).zip(tasks) {
+            let rare = Rare { detail: kept.detail, child: kept.child, items: kept.items };
             *run.task_mut(index, 0) = Task {
                 state: kept.state,
                 reason: kept.reason,
@@ -80,9 +102,30 @@ impl Run {
                 lost: kept.lost,
                 deaths: kept.deaths,
                 not_before: kept.not_before,
+                changed_at: kept.changed_at,
                 attempts: kept.attempts,
                 outputs: (!kept.outputs.0.is_empty()).then(|| Box::new(kept.outputs)),
+                rare: (rare != Rare::default()).then(|| Box::new(rare)),
             };
+        }
+        let live: Vec<u32> = run.mapping.nodes().filter(|(_, e)| e.count > 0).map(|(node, _)| node).collect();
+        // Those that take another's items come after it: sources are above.
+        let mut missing = live;
+        while !missing.is_empty() {
+            let before = missing.len();
+            missing.retain(|&node| match run.items_of(node, items) {
+                Ok(found) => {
+                    if let Some(expansion) = Arc::make_mut(&mut run.mapping).get_mut(node) {
+                        expansion.items = Some(found);
+                    }
+                    false
+                }
+                Err(_) => true,
+            });
+            if missing.len() == before {
+                let id = &run.plan.task(missing[0]).id;
+                return Err(Broken::new(format_args!("run {}: the items of {id} are not to be found", run.record.id)));
+            }
         }
         run.derive(0);
         Ok(run)
@@ -91,12 +134,24 @@ impl Run {
     /// Computes what follows from the tasks' states: counts, counters, bytes of outputs.
     pub(crate) fn derive(&mut self, cut: u64) {
         self.record.counts = [0; 7];
-        self.output_bytes = 0;
-        for index in (0..).take(self.plan.len()) {
+        (self.output_bytes, self.leased) = (0, 0);
+        let mapping = Arc::make_mut(&mut self.mapping);
+        let nodes: Vec<u32> = mapping.nodes().map(|(node, _)| node).collect();
+        for node in nodes {
+            if let Some(expansion) = mapping.get_mut(node) {
+                expansion.counts = [0; 7];
+            }
+        }
+        for index in 0..self.slots {
             let task = self.task(index);
             let (state, bytes) = (task.state, task.outputs.as_ref().map_or(0, |o| o.bytes()));
-            self.record.counts[state as usize] += 1;
+            let leased = u32::from(task.live().is_some());
             self.output_bytes += bytes;
+            self.leased += leased;
+            self.count_in(index, state, 1);
+        }
+        self.record.tasks = self.record.counts.iter().sum();
+        for index in 0..self.slots {
             self.recount(index, cut);
         }
     }
@@ -105,9 +160,14 @@ impl Run {
         &self.chunks[index as usize / TASKS_PER_CHUNK].tasks[index as usize % TASKS_PER_CHUNK]
     }
 
-    /// For events from outside: an index that the plan does not have is a broken invariant, not a panic.
+    /// Indices there are: nodes of the plan, then instances, those that are gone among them.
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// For events from outside: an index that the run does not have is a broken invariant, not a panic.
     pub(crate) fn check(&self, index: u32) -> Result<(), Broken> {
-        if index < self.record.tasks { Ok(()) } else { Err(Broken::new(format_args!("run {} has no task {index}", self.record.id))) }
+        if index < self.slots { Ok(()) } else { Err(Broken::new(format_args!("run {} has no task {index}", self.record.id))) }
     }
 
     pub(crate) fn task_mut(&mut self, index: u32, cut: u64) -> &mut Task {
@@ -120,40 +180,334 @@ impl Run {
         &self.chunks
     }
 
-    /// Moves a task and keeps the counts.
-    pub(crate) fn go(&mut self, index: u32, to: State, reason: Option<Reason>, cut: u64) -> Result<(), Broken> {
+    /// The node of the plan that an index is, or is an instance of.
+    pub(crate) fn node(&self, index: u32) -> u32 {
+        self.instance(index).map_or(index, |(node, _)| node)
+    }
+    /// The node and the number of an instance.
+    pub(crate) fn instance(&self, index: u32) -> Option<(u32, u32)> {
+        if (index as usize) < self.plan.len() { None } else { self.mapping.instance(index) }
+    }
+    pub(crate) fn planned(&self, index: u32) -> &PlannedTask {
+        self.plan.task(self.node(index))
+    }
+    pub(crate) fn spec(&self, index: u32) -> &Arc<Spec> {
+        &self.planned(index).spec
+    }
+    /// A mapped node that has instances now.
+    pub(crate) fn is_expanded(&self, index: u32) -> bool {
+        self.mapping.live(index).is_some()
+    }
+    /// An instance of an earlier generation that this one does not have.
+    pub(crate) fn is_gone(&self, index: u32) -> bool {
+        self.instance(index).is_some_and(|(node, number)| self.mapping.of(node).is_none_or(|e| number >= e.count))
+    }
+    /// What users call it.
+    pub(crate) fn key(&self, index: u32) -> TaskKey {
+        match self.instance(index) {
+            None => TaskKey::from(self.plan.task(index).id.clone()),
+            Some((node, number)) => {
+                let items = self.mapping.of(node).and_then(|e| e.items.as_ref());
+                let name = items.map_or(Index::Number(number), |items| items.index(number));
+                TaskKey { task: self.plan.task(node).id.clone(), index: Some(name) }
+            }
+        }
+    }
+    /// The index of what users call so.
+    pub(crate) fn find(&self, key: &TaskKey) -> Option<u32> {
+        let node = self.plan.find(&key.task)?;
+        let Some(wanted) = &key.index else { return Some(node) };
+        let expansion = self.mapping.live(node)?;
+        let number = expansion.items.as_ref()?.find(wanted)?;
+        expansion.index_of(number)
+    }
+
+    /// Moves a task and keeps the counts; the last instance of a mapped task that ends, ends that too.
+    pub(crate) fn go(&mut self, index: u32, to: State, reason: Option<Reason>, at: Timestamp, cut: u64) -> Result<(), Broken> {
         let task = self.task_mut(index, cut);
         let from = task.state;
-        task.go(to, reason)?;
-        self.record.counts[from as usize] -= 1;
-        self.record.counts[to as usize] += 1;
+        task.go(to, reason, at)?;
+        self.count_in(index, from, -1);
+        self.count_in(index, to, 1);
         Ok(())
     }
 
-    /// Tells the tasks below a terminal one. Returns them.
-    pub(crate) fn settle(&mut self, index: u32, cut: u64) -> Result<Vec<u32>, Broken> {
-        let Some(outcome) = self.task(index).outcome() else {
-            return Err(Broken::new("only a terminal task is settled"));
-        };
-        let plan = self.plan.clone();
-        let downstream = &plan.task(index).downstream;
-        for &below in downstream {
-            self.task_mut(below, cut).upstream.settle(outcome);
+    fn count_in(&mut self, index: u32, state: State, by: i32) {
+        let add = |n: &mut u32| *n = n.saturating_add_signed(by);
+        match self.instance(index) {
+            None if self.is_expanded(index) => {}
+            None => add(&mut self.record.counts[state as usize]),
+            Some(_) if self.is_gone(index) => {}
+            Some((node, _)) => {
+                if let Some(expansion) = Arc::make_mut(&mut self.mapping).get_mut(node) {
+                    add(&mut expansion.counts[state as usize]);
+                }
+                add(&mut self.record.counts[state as usize]);
+            }
         }
-        Ok(downstream.clone())
+    }
+
+    /// What those below read of it. A failure that may yet be tolerated is not read before all instances have ended.
+    pub(crate) fn outcome(&self, index: u32) -> Option<Outcome> {
+        let task = self.task(index);
+        let outcome = Outcome::of(task.state, task.reason)?;
+        if task.state != State::Failed {
+            return Some(outcome);
+        }
+        let spec = self.spec(index);
+        if spec.allow_failure {
+            return Some(Outcome::Success);
+        }
+        match (self.instance(index), spec.max_failed) {
+            (Some((node, _)), Some(_)) => match self.task(node).state {
+                State::Success => Some(Outcome::Success),
+                state if state.is_terminal() => Some(Outcome::Failed),
+                _ => None,
+            },
+            _ => Some(outcome),
+        }
+    }
+
+    /// What its rule says: for a mapped task whether it may be expanded, for an instance whether it may start.
+    pub(crate) fn verdict_of(&self, index: u32) -> Verdict {
+        let needs = if self.instance(index).is_some() { Needs::All } else { self.plan.task(index).needs };
+        self.task(index).upstream.verdict(needs)
+    }
+
+    /// Tells the tasks below a terminal one. Returns what has changed: those below, and a mapped task that ended with its last instance.
+    pub(crate) fn settle(&mut self, index: u32, at: Timestamp, cut: u64) -> Result<Vec<u32>, Broken> {
+        let mut touched = Vec::new();
+        if !self.task(index).state.is_terminal() {
+            return Err(Broken::new("only a terminal task is settled"));
+        }
+        if let Some(outcome) = self.outcome(index) {
+            self.tell(index, outcome, cut, &mut touched);
+        }
+        if let Some((node, _)) = self.instance(index)
+            && let Some(expansion) = self.mapping.live(node).filter(|e| e.open() == 0)
+        {
+            let (state, reason) = self.together(node, expansion);
+            let deferred: Vec<u32> = match self.plan.task(node).spec.max_failed {
+                Some(_) => expansion.indices().filter(|&i| self.task(i).state == State::Failed).collect(),
+                None => Vec::new(),
+            };
+            self.go(node, state, reason, at, cut)?;
+            if !self.plan.task(node).spec.allow_failure {
+                for failed in deferred {
+                    if let Some(outcome) = self.outcome(failed) {
+                        self.tell(failed, outcome, cut, &mut touched);
+                    }
+                }
+            }
+            touched.push(node);
+        }
+        Ok(touched)
+    }
+
+    fn tell(&mut self, index: u32, outcome: Outcome, cut: u64, touched: &mut Vec<u32>) {
+        let plan = self.plan.clone();
+        let number = self.instance(index).map(|(_, number)| number);
+        for edge in &plan.task(self.node(index)).downstream {
+            let below = match (edge.paired, number) {
+                (false, _) | (true, None) => Some(edge.task),
+                // Before it is expanded there is nobody to tell: its instances will look.
+                (true, Some(number)) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)),
+            };
+            if let Some(below) = below {
+                self.task_mut(below, cut).upstream.settle(outcome, edge.accepts);
+                touched.push(below);
+            }
+        }
+    }
+
+    /// How a mapped task ends with its instances.
+    fn together(&self, node: u32, expansion: &Expansion) -> (State, Option<Reason>) {
+        let spec = &self.plan.task(node).spec;
+        let failed = expansion.count(State::Failed);
+        let tolerated = spec.allow_failure || spec.max_failed.map_or(failed == 0, |most| most.tolerates(failed, expansion.count));
+        if expansion.count(State::Cancelled) > 0 {
+            return (State::Cancelled, self.record.cancel);
+        }
+        if !tolerated {
+            return (State::Failed, Some(Reason::TaskFailed));
+        }
+        if expansion.count(State::Success) + failed > 0 {
+            return (State::Success, None);
+        }
+        let reasons = expansion.indices().filter_map(|i| self.task(i).reason);
+        (State::Skipped, reasons.min_by_key(|reason| (*reason != Reason::UpstreamFailed, *reason)))
+    }
+
+    /// What a mapped task is mapped over, as state says now; an error is for the person who must act.
+    pub(crate) fn items_of(&self, node: u32, known: &BTreeMap<Digest, Arc<Items>>) -> Result<ItemSource, String> {
+        let planned = self.plan.task(node);
+        if let Some(items) = &planned.items {
+            return Ok(items.clone());
+        }
+        let Some(source) = planned.source else { return Err("it is mapped over nothing".to_owned()) };
+        let id = &self.plan.task(source).id;
+        let ended = || format!("{id} ended as {}", self.task(source).state);
+        match planned.spec.for_each.as_ref() {
+            Some(ForEach::SameAs { .. }) => {
+                let same = self.mapping.live(source).and_then(|e| e.items.clone());
+                same.ok_or_else(|| format!("it takes the items of {id}, which has no instances: {}", ended()))
+            }
+            Some(ForEach::ItemsOf { .. }) => {
+                let digest = self.task(source).rare.as_ref().and_then(|rare| rare.items);
+                let digest = digest
+                    .ok_or_else(|| format!("it is mapped over the items of {id}, which wrote none to $PENSTOCK_ITEMS ({})", ended()))?;
+                known.get(&digest).cloned().map(ItemSource::List).ok_or_else(|| format!("the items of {id} were never loaded"))
+            }
+            Some(ForEach::Output { key, .. }) => {
+                let text = self
+                    .output(source, key)
+                    .ok_or_else(|| format!("it is mapped over outputs.{id}.{key}, and there is no such output ({})", ended()))?;
+                match serde_json::from_str(&text) {
+                    Ok(serde_json::Value::Array(values)) => {
+                        Items::of(&values).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string())
+                    }
+                    _ => Err(format!("it is mapped over outputs.{id}.{key}, which is no list: {text:.80}")),
+                }
+            }
+            Some(ForEach::Items(_) | ForEach::Range { .. }) | None => Err("it is mapped over nothing".to_owned()),
+        }
+    }
+
+    /// One output of a task, a JSON text; of a mapped one a list in the order of its items, null where an instance has none.
+    pub(crate) fn output(&self, node: u32, key: &str) -> Option<String> {
+        let of = |index: u32| self.task(index).outputs.as_ref().and_then(|o| o.0.get(key));
+        let Some(expansion) = self.mapping.live(node) else { return of(node).cloned() };
+        let mut values = expansion.indices().map(of).peekable();
+        let mut list = String::from("[");
+        let mut any = false;
+        while let Some(value) = values.next() {
+            any |= value.is_some();
+            list.push_str(value.map_or("null", String::as_str));
+            if values.peek().is_some() {
+                list.push(',');
+            }
+        }
+        list.push(']');
+        any.then_some(list)
+    }
+
+    /// Every output of a task, as those below see it.
+    pub(crate) fn outputs(&self, node: u32) -> penstock_common::metrics::Outputs {
+        let Some(expansion) = self.mapping.live(node) else {
+            return self.task(node).outputs.as_deref().cloned().unwrap_or_default();
+        };
+        let of = |index: u32| self.task(index).outputs.iter().flat_map(|o| o.0.keys());
+        let keys: BTreeSet<&String> = expansion.indices().flat_map(of).collect();
+        penstock_common::metrics::Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
+    }
+
+    /// Makes the instances of a mapped task, and tells those below that each is an upstream of its own.
+    pub(crate) fn expand(&mut self, node: u32, items: ItemSource, count: u32, at: Timestamp, cut: u64) -> Result<(), Broken> {
+        let plan = self.plan.clone();
+        if self.is_expanded(node) || plan.task(node).spec.for_each.is_none() || count == 0 || items.len() != count as usize {
+            return Err(Broken::new(format_args!("task {node} cannot have {count} instances")));
+        }
+        self.go(node, State::Running, None, at, cut)?;
+        self.count_in(node, State::Running, -1);
+        let more = Arc::make_mut(&mut self.mapping).expand(node, items, count, self.slots);
+        self.grow(more, cut);
+        let instances: Vec<u32> = self.mapping.live(node).into_iter().flat_map(Expansion::indices).collect();
+        for &index in &instances {
+            let task = self.task_mut(index, cut);
+            if task.state != State::Pending {
+                task.go(State::Pending, None, at)?;
+                task.renewed();
+            }
+            self.count_in(index, State::Pending, 1);
+            self.recount(index, cut);
+        }
+        self.record.tasks = self.record.counts.iter().sum();
+        for edge in &plan.task(node).downstream {
+            let upstream = &mut self.task_mut(edge.task, cut).upstream;
+            if edge.paired {
+                // Its gate: there is somebody to be paired with.
+                upstream.settle(Outcome::Success, Accepts::ANY);
+                let paired: Vec<u32> = self.mapping.live(edge.task).into_iter().flat_map(Expansion::indices).collect();
+                paired.into_iter().for_each(|index| self.recount(index, cut));
+            } else {
+                upstream.open += count - 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Room for so many more tasks.
+    fn grow(&mut self, more: u32, cut: u64) {
+        for _ in 0..more {
+            if self.slots as usize / TASKS_PER_CHUNK == self.chunks.len() {
+                self.chunks.push(Arc::new(Chunk { tasks: Vec::new(), changed: cut }));
+            }
+            if let Some(last) = self.chunks.last_mut() {
+                let chunk = Arc::make_mut(last);
+                chunk.changed = cut;
+                chunk.tasks.push(Task::new(Upstream::default()));
+            }
+            self.slots += 1;
+        }
+    }
+
+    /// Takes the instances of a mapped task away: it waits to be expanded again. They keep their attempts.
+    pub(crate) fn collapse(&mut self, node: u32, cut: u64) {
+        let Some(expansion) = self.mapping.live(node) else { return };
+        for index in expansion.indices() {
+            let state = self.task(index).state;
+            self.count_in(index, state, -1);
+            let bytes = self.task(index).outputs.as_ref().map_or(0, |o| o.bytes());
+            self.output_bytes -= bytes;
+            self.task_mut(index, cut).renewed();
+        }
+        if let Some(expansion) = Arc::make_mut(&mut self.mapping).get_mut(node) {
+            (expansion.items, expansion.count, expansion.counts) = (None, 0, [0; 7]);
+        }
+        let state = self.task(node).state;
+        self.count_in(node, state, 1);
+        // Its segments are in this chunk's records.
+        self.task_mut(node, cut);
+        self.record.tasks = self.record.counts.iter().sum();
     }
 
     /// Computes a task's counters from its upstreams' states.
     pub(crate) fn recount(&mut self, index: u32, cut: u64) {
         let plan = self.plan.clone();
-        let upstream = &plan.task(index).upstream;
-        let mut counters = Upstream { open: u32::try_from(upstream.len()).unwrap_or(u32::MAX), failed: 0, skipped: 0 };
-        for &above in upstream {
-            if let Some(outcome) = self.task(above).outcome() {
-                counters.settle(outcome);
+        let mut counters = Upstream::default();
+        match self.instance(index) {
+            Some((node, number)) => {
+                for edge in plan.task(node).upstream.iter().filter(|edge| edge.paired) {
+                    if let Some(above) = self.mapping.live(edge.task).and_then(|e| e.index_of(number)) {
+                        counters.read(self.outcome(above), edge.accepts);
+                    }
+                }
+            }
+            None => {
+                for edge in &plan.task(index).upstream {
+                    match self.mapping.live(edge.task) {
+                        Some(_) if edge.paired => counters.read(Some(Outcome::Success), Accepts::ANY),
+                        Some(expansion) => expansion.indices().for_each(|above| counters.read(self.outcome(above), edge.accepts)),
+                        None => counters.read(self.outcome(edge.task), edge.accepts),
+                    }
+                }
             }
         }
         self.task_mut(index, cut).upstream = counters;
+    }
+
+    /// After some tasks began a new life: counts again what they and those below them are told.
+    pub(crate) fn recount_around(&mut self, indices: &BTreeSet<u32>, cut: u64) {
+        let plan = self.plan.clone();
+        let mut nodes: BTreeSet<u32> = indices.iter().map(|&index| self.node(index)).collect();
+        nodes.extend(nodes.clone().iter().flat_map(|&node| plan.task(node).downstream.iter().map(|e| e.task)));
+        for node in nodes {
+            self.recount(node, cut);
+            if plan.task(node).upstream.iter().any(|edge| edge.paired) {
+                let instances: Vec<u32> = self.mapping.live(node).into_iter().flat_map(Expansion::indices).collect();
+                instances.into_iter().for_each(|index| self.recount(index, cut));
+            }
+        }
     }
 
     pub(crate) fn count(&self, state: State) -> u32 {
@@ -165,9 +519,14 @@ impl Run {
         self.count(State::Pending) + self.count(State::Running) + self.count(State::Retry)
     }
 
-    /// Whether its tasks may be leased.
-    pub(crate) fn is_active(&self) -> bool {
-        self.record.state == State::Running && self.record.cancel.is_none() && self.record.quarantined.is_none()
+    /// Whether anything of it is decided on.
+    pub(crate) fn is_open(&self) -> bool {
+        self.record.state == State::Running && self.record.quarantined.is_none()
+    }
+
+    /// Whether a task of it may be started, pauses apart: in a cancelled run only teardowns.
+    pub(crate) fn may_start(&self, index: u32) -> bool {
+        self.is_open() && (self.record.cancel.is_none() || self.spec(index).teardown)
     }
 
     /// How the run ends, once every task is terminal.
@@ -175,9 +534,63 @@ impl Run {
         match self.record.cancel {
             Some(Reason::RunTimeout) => (State::Failed, Some(Reason::RunTimeout)),
             Some(reason) => (State::Cancelled, Some(reason)),
-            None if self.count(State::Failed) > 0 => (State::Failed, Some(Reason::TaskFailed)),
-            None => (State::Success, None),
+            None if self.count(State::Failed) == 0 => (State::Success, None),
+            None => {
+                let failed = |index: &u32| self.task(*index).state == State::Failed && !self.is_gone(*index) && !self.is_expanded(*index);
+                let unhandled = (0..self.slots).filter(failed).any(|index| !self.is_handled(index));
+                if unhandled { (State::Failed, Some(Reason::TaskFailed)) } else { (State::Success, None) }
+            }
         }
+    }
+
+    /// A failure is handled where it is allowed, or a direct downstream that asked for it succeeded and none was skipped for it.
+    fn is_handled(&self, index: u32) -> bool {
+        let (spec, node) = (self.spec(index), self.node(index));
+        let tolerated = self.instance(index).is_some() && self.outcome(index) == Some(Outcome::Success);
+        if spec.allow_failure || spec.teardown || tolerated {
+            return true;
+        }
+        let number = self.instance(index).map(|(_, number)| number);
+        let below = |edge: &Edge| match (edge.paired, number) {
+            (true, Some(number)) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)).unwrap_or(edge.task),
+            _ => edge.task,
+        };
+        let downstream = &self.plan.task(node).downstream;
+        let broken = |edge: &Edge| self.task(below(edge)).reason == Some(Reason::UpstreamFailed);
+        let caught = |edge: &Edge| edge.wants_failure && self.task(below(edge)).state == State::Success;
+        downstream.iter().any(caught) && !downstream.iter().any(broken)
+    }
+
+    /// The newest of what people did to it.
+    pub(crate) fn note(&mut self, audit: Audit) {
+        self.record.audit.push(audit);
+        if self.record.audit.len() > penstock_common::limits::MAX_AUDIT_PER_RUN {
+            self.record.audit.remove(0);
+        }
+    }
+
+    /// The tasks that `t`, `+t`, `t+` or `+t+` mean, instances of mapped ones among them; or the name that means none.
+    pub(crate) fn select(&self, selectors: &[Selector]) -> Result<BTreeSet<u32>, TaskKey> {
+        let mut chosen = BTreeSet::new();
+        for selector in selectors {
+            let index = self.find(&selector.task).ok_or_else(|| selector.task.clone())?;
+            let node = self.node(index);
+            let mut nodes = BTreeSet::new();
+            if selector.above {
+                nodes.extend(self.plan.cone([node], |t| &t.upstream));
+            }
+            if selector.below {
+                nodes.extend(self.plan.cone([node], |t| &t.downstream));
+            }
+            if selector.task.index.is_some() {
+                nodes.remove(&node);
+                chosen.insert(index);
+            } else {
+                nodes.insert(node);
+            }
+            chosen.extend(nodes);
+        }
+        Ok(chosen)
     }
 }
 

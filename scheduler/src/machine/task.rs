@@ -10,101 +10,95 @@
 //!                           SKIPPED also from RUNNING: the task said so; any terminal state ─▶ PENDING: a new generation)
 //! ```
 
+use std::sync::Arc;
+
 use penstock_common::metrics::Outputs;
 use penstock_common::record::AttemptRecord;
-use penstock_common::state::Outcome;
-use penstock_common::{Reason, State, Timestamp};
+use penstock_common::{Digest, Reason, RunId, State, Timestamp};
 
 use super::Broken;
+use super::rule::Upstream;
 
 /// A task of a run, as state holds it. Small: a waiting task is this and nothing on the heap.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Task {
     pub(crate) state: State,
     pub(crate) reason: Option<Reason>,
-    /// Upstreams by outcome: counters, so that a finished task costs its out-edges and never a rescan.
+    /// A mapped task's own, while it has no instances; an instance's, of those it is paired with.
     pub(crate) upstream: Upstream,
     pub(crate) failures: u32,
     pub(crate) lost: u32,
     pub(crate) deaths: u32,
     pub(crate) not_before: Option<Timestamp>,
+    pub(crate) changed_at: Timestamp,
     pub(crate) attempts: Vec<AttemptRecord>,
     pub(crate) outputs: Option<Box<Outputs>>,
+    /// What few tasks have.
+    pub(crate) rare: Option<Box<Rare>>,
 }
 
-/// How many upstreams are still open, and how the others ended (successes are the rest).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Upstream {
-    pub(crate) open: u32,
-    pub(crate) failed: u32,
-    pub(crate) skipped: u32,
-}
-
-/// What a task's rule says of its upstreams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Wait,
-    Ready,
-    Skip(Reason),
-}
-
-impl Upstream {
-    /// The rule `all_success`: a failure decides at once, a skip only when all have ended, so that final states do not depend on
-    /// the order in which upstreams end.
-    pub(crate) fn verdict(self) -> Verdict {
-        match self {
-            Self { failed: 1.., .. } => Verdict::Skip(Reason::UpstreamFailed),
-            Self { open: 1.., .. } => Verdict::Wait,
-            Self { skipped: 1.., .. } => Verdict::Skip(Reason::UpstreamSkipped),
-            Self { .. } => Verdict::Ready,
-        }
-    }
-
-    /// One upstream ended.
-    pub(crate) fn settle(&mut self, outcome: Outcome) {
-        self.open = self.open.saturating_sub(1);
-        match outcome {
-            Outcome::Success => {}
-            Outcome::Failed => self.failed += 1,
-            Outcome::Skipped => self.skipped += 1,
-        }
-    }
+/// What few tasks have.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Rare {
+    /// Why it ended as it did, where no attempt says it.
+    pub(crate) detail: Arc<str>,
+    /// The run it started.
+    pub(crate) child: Option<RunId>,
+    /// Of the items file it wrote.
+    pub(crate) items: Option<Digest>,
 }
 
 impl Task {
-    pub(crate) fn new(upstreams: usize) -> Self {
+    pub(crate) fn new(upstream: Upstream) -> Self {
         Self {
             state: State::Pending,
             reason: None,
-            upstream: Upstream { open: u32::try_from(upstreams).unwrap_or(u32::MAX), failed: 0, skipped: 0 },
+            upstream,
             failures: 0,
             lost: 0,
             deaths: 0,
             not_before: None,
+            changed_at: Timestamp(0),
             attempts: Vec::new(),
             outputs: None,
+            rare: None,
         }
     }
 
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        Outcome::of(self.state, self.reason)
+    /// For a new life of it: attempts go on being counted, everything else begins again.
+    pub(crate) fn renewed(&mut self) {
+        (self.failures, self.lost, self.deaths) = (0, 0, 0);
+        self.outputs = None;
+        self.rare = None;
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(crate) fn child(&self) -> Option<&RunId> {
+        self.rare.as_ref()?.child.as_ref()
+    }
+
+    /// RUNNING without a lease: a sensor between probes, a person, another run.
+    pub(crate) fn waits(&self) -> bool {
+        self.state == State::Running && matches!(self.reason, Some(Reason::Waiting | Reason::Held))
     }
 
     /// The attempt that holds the lease, if the task is RUNNING.
     pub(crate) fn live(&self) -> Option<&AttemptRecord> {
-        self.attempts.last().filter(|a| a.state == State::Running)
+        self.attempts.last().filter(|a| a.state == State::Running && a.reason.is_none())
     }
 
     /// The table.
-    pub(crate) fn go(&mut self, to: State, reason: Option<Reason>) -> Result<(), Broken> {
+    pub(crate) fn go(&mut self, to: State, reason: Option<Reason>, at: Timestamp) -> Result<(), Broken> {
         if !allowed(self.state, to) {
             return Err(Broken::new(format_args!("a task cannot go from {} to {to}", self.state)));
         }
         self.state = to;
         self.reason = reason;
-        if to != State::Retry {
-            self.not_before = None;
-        }
+        self.changed_at = at;
+        self.not_before = None;
         Ok(())
     }
 }
@@ -113,8 +107,9 @@ impl Task {
 pub(crate) fn allowed(from: State, to: State) -> bool {
     use State::{Cancelled, Failed, Pending, Retry, Running, Skipped, Success};
     match (from, to) {
-        (Pending | Retry, Running | Failed | Cancelled) => true,
-        (Pending, Skipped) => true,
+        (Pending | Retry, Running | Failed | Cancelled | Skipped | Success) => true,
+        // From waiting to running and back.
+        (Running, Running) => true,
         (Running, Success | Failed | Skipped | Cancelled) => true,
         // Within the step that wrote FAILED: `apply` never lets another event of the run in between.
         (Failed, Retry | Cancelled) => true,
@@ -132,9 +127,11 @@ mod tests {
         use State::{Cancelled, Failed, Pending, Retry, Running, Skipped, Success};
         let drawn = [
             (Pending, Running),
+            (Pending, Success),
             (Pending, Skipped),
             (Pending, Cancelled),
             (Pending, Failed),
+            (Running, Running),
             (Running, Success),
             (Running, Failed),
             (Running, Skipped),
@@ -142,6 +139,8 @@ mod tests {
             (Failed, Retry),
             (Failed, Cancelled),
             (Retry, Running),
+            (Retry, Success),
+            (Retry, Skipped),
             (Retry, Cancelled),
             (Retry, Failed),
             (Success, Pending),
@@ -154,17 +153,6 @@ mod tests {
                 assert_eq!(allowed(from, to), drawn.contains(&(from, to)), "{from} -> {to}");
             }
         }
-    }
-
-    #[test]
-    fn a_failure_decides_at_once_and_a_skip_only_when_all_have_ended() {
-        let of = |open, failed, skipped| Upstream { open, failed, skipped }.verdict();
-        assert_eq!(of(0, 0, 0), Verdict::Ready);
-        assert_eq!(of(1, 0, 0), Verdict::Wait);
-        assert_eq!(of(1, 0, 1), Verdict::Wait);
-        assert_eq!(of(1, 1, 0), Verdict::Skip(Reason::UpstreamFailed));
-        assert_eq!(of(0, 0, 1), Verdict::Skip(Reason::UpstreamSkipped));
-        assert_eq!(of(0, 1, 1), Verdict::Skip(Reason::UpstreamFailed));
     }
 
     #[test]

@@ -44,7 +44,7 @@ async fn a_cluster_started_from_its_checkpoint_goes_on_where_it_was() {
     let ended = cluster.wait("long", LATE).await;
     assert_eq!(ended.run.state(), State::Success);
     assert!(ended.tasks.iter().all(|t| t.attempts.len() == 1), "the failover restarted nothing");
-    assert_eq!(client.rerun("failed", "again").await.unwrap().generation, 2);
+    assert_eq!(client.rerun("failed", Vec::new(), "again").await.unwrap().generation, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -213,7 +213,7 @@ async fn submitter(number: u64, plan: &Plan, client: &Client, notes: &Notes, dic
         runs.push((run.clone(), acknowledged));
         if dice.chance(plan.cancelled) {
             sleep(dice.millis(0, 200)).await;
-            match client.cancel(&run, "for the test").await {
+            match client.cancel(&run, false, "for the test").await {
                 Ok(answer) => notes.note(Saw::Cancelled { run, state: answer.state() }),
                 Err(error) => no_answer(notes, format!("cancel {run}"), &error),
             }

@@ -524,14 +524,8 @@ async fn work(process: Arc<Process>, slots: u32, coordinators: Vec<String>, dice
         drain_timeout: Duration::from_secs(5),
         random: Arc::new(move || dice.bits()),
     };
-    let host = Host {
-        code_root: "/nowhere".into(),
-        scratch: "/nowhere".into(),
-        log_root: "/nowhere".into(),
-        supervisor: Vec::new(),
-        env: Arc::new([]),
-        clock: Arc::new(wall),
-    };
+    let nowhere = || "/nowhere".into();
+    let host = Host { supervisor: Vec::new(), env: Arc::new([]), ..Host::new(nowhere(), nowhere(), nowhere(), Arc::new(wall)) };
     let stop = process.clone();
     let why = match penstock_worker::run(config, host, net::dialer(), async move { stop.stop.notified().await }).await {
         Ok(()) => "as it was told".to_owned(),

@@ -8,12 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, ObjectRepr, Serde};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId};
+use penstock_common::{Interval, TaskId, engine};
 use serde_json::Value as Json;
 
 /// Instructions one template may take: far more than a command line needs, and over in milliseconds.
@@ -66,7 +65,7 @@ impl Templates {
             ("outputs", Value::from_object(AnyTask(of_tasks))),
         ];
         context.insert("previous", Value::from_pairs(before));
-        Self { environment: environment(), context: Value::from_pairs(context), names: names(lease, params) }
+        Self { environment: engine::engine(FUEL), context: Value::from_pairs(context), names: names(lease, params) }
     }
 
     /// Renders what becomes an argument or a variable. `element` says which, such as `run[2]`; an error says what to change.
@@ -145,10 +144,10 @@ impl Templates {
         if !has_tags(template) {
             return Ok(vec![Piece::Text(template.to_owned())]);
         }
-        let mut marking = environment();
+        let mut marking = engine::engine(FUEL);
         marking.set_formatter(|out, state, value| {
             if value.is_undefined() || value.is_safe() {
-                return minijinja::escape_formatter(out, state, value);
+                return engine::write(out, state, value);
             }
             // None of them within: a value could end itself, and what follows would pass for the document's words.
             let text = value.to_string().replace([BEGIN, END], "");
@@ -173,16 +172,6 @@ impl Templates {
             _ => format!("{element}: {why}"),
         }
     }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
-        environment.set_syntax(syntax);
-    }
-    environment.set_fuel(Some(FUEL));
-    environment
 }
 
 fn has_tags(template: &str) -> bool {

@@ -2,13 +2,15 @@
 //!
 //! What the document's keys are is in [`super::keys`]; here is what *a* duration, *a* name or *a* mapping of known keys is.
 
+mod text;
+
 use std::fmt;
 use std::str::FromStr;
 
 use super::found::{Found, cut, listed};
 use super::node::{Entry, Kind, Node};
-use super::scalar::{Core, resolve};
-use super::template::{LATER_ROOTS, ROOTS, Templates};
+use super::scalar::{Core, is_yaml_1_1_bool, resolve};
+use super::template::Templates;
 use crate::Millis;
 use crate::ids::InvalidId;
 use crate::pipeline::Location;
@@ -52,10 +54,20 @@ pub(in crate::pipeline) struct Located<T> {
 /// A template that compiles.
 #[derive(Debug, Clone)]
 pub(in crate::pipeline) struct Template {
-    pub(super) at: Location,
     pub(super) text: String,
-    /// Tasks whose outputs it uses.
+    pub(super) uses: Uses,
+}
+
+/// What a template or an expression uses that only the whole document can judge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::pipeline) struct Uses {
+    pub(super) at: Location,
+    /// T of `outputs.T`.
     pub(super) outputs: Vec<String>,
+    /// T of `previous.outputs.T`.
+    pub(super) previous: Vec<String>,
+    /// `item`.
+    pub(super) item: bool,
 }
 
 /// Reads values and notes what is wrong with them.
@@ -63,6 +75,8 @@ pub(super) struct Reader {
     pub(super) found: Found,
     /// Parameters that templates use; which there are is known at the end.
     pub(super) params_used: Vec<Located<String>>,
+    /// What the templates of the task that is read use, those in values that are merged with the defaults' apart.
+    pub(super) uses: Vec<Uses>,
     templates: Templates,
     subject: Subject,
 }
@@ -87,7 +101,7 @@ impl fmt::Display for Subject {
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { found: Found::new(), params_used: Vec::new(), templates: Templates::new(), subject: Subject::Document }
+        Self { found: Found::new(), params_used: Vec::new(), uses: Vec::new(), templates: Templates::new(), subject: Subject::Document }
     }
 
     /// An error in the value of the current key.
@@ -126,14 +140,20 @@ impl Reader {
                     self.subject = outer;
                 }
                 Some(Key { name, .. }) => {
-                    let known = listed(supported(tables));
-                    let hint = if known.is_empty() { "write a text".to_owned() } else { format!("remove it; supported here: {known}") };
+                    let hint = format!("remove it; supported here: {}", listed(supported(tables)));
                     self.found.error(entry.at, format!("`{name}` is not supported by this version"), hint);
                 }
                 None => self.unknown(entry, tables),
             }
         }
         true
+    }
+
+    /// Reads a text that stands for a mapping with one key.
+    pub(super) fn short<T>(&mut self, node: &Node<'_>, table: &'static [Key<T>], name: &str, into: &mut T) {
+        if let Some(read) = table.iter().find(|key| key.name == name).and_then(|key| key.read) {
+            read(self, node, into);
+        }
     }
 
     fn unknown<T>(&mut self, entry: &Entry<'_>, tables: &[&'static [Key<T>]]) {
@@ -250,6 +270,41 @@ impl Reader {
         value
     }
 
+    /// A number of `0..=most`.
+    pub(super) fn amount(&mut self, node: &Node<'_>, most: f64) -> Option<f64> {
+        if let Kind::Scalar { text, .. } = node.kind()
+            && let Some(Ok(percent)) = text.strip_suffix('%').map(str::parse::<f64>)
+            && most == 1.0
+        {
+            self.mismatch(node, "a number", format!("write {}", percent / 100.0));
+            return None;
+        }
+        let value = self.number(node)?;
+        if (0.0..=most).contains(&value) {
+            return Some(value);
+        }
+        let hint = if most == 1.0 { "write a part from 0 to 1: 0.01 is one of a hundred" } else { "write a number from 0 on" };
+        self.refuse(node.at, &format!("is out of range: {value}"), hint);
+        None
+    }
+
+    /// true or false.
+    pub(super) fn flag(&mut self, node: &Node<'_>) -> Option<bool> {
+        let hint = match node.kind() {
+            Kind::Scalar { text, plain } => match (resolve(text), plain) {
+                (Core::Bool(value), true) => return Some(value),
+                (Core::Bool(value), false) => format!("write {value} without quotes"),
+                _ => match is_yaml_1_1_bool(text) {
+                    Some(meant) => format!("`{text}` is text in YAML 1.2: write {meant}"),
+                    None => String::new(),
+                },
+            },
+            _ => String::new(),
+        };
+        self.mismatch(node, "true or false", hint);
+        None
+    }
+
     /// A duration; zero only where it means something.
     pub(super) fn duration(&mut self, node: &Node<'_>, zero: Option<&str>) -> Option<Millis> {
         const EXAMPLES: &str = "write a number and a unit, such as 250ms, 30s, 5m, 2h, 1d or 1h30m";
@@ -319,48 +374,6 @@ impl Reader {
         let hint = self.found.did_you_mean(text, names(), || format!("write one of {}", listed(names())));
         self.mismatch(node, &format!("one of {}", listed(names())), hint);
         None
-    }
-
-    /// A template that compiles and uses known roots only.
-    pub(super) fn template(&mut self, node: &Node<'_>) -> Option<Template> {
-        let text = self.word(node)?;
-        let names = match self.templates.names(&text) {
-            Ok(names) => names,
-            Err(fault) => {
-                self.found.error(node.at, fault.message, fault.hint);
-                return None;
-            }
-        };
-        let at = node.at;
-        for root in names.others {
-            if LATER_ROOTS.contains(&root.as_str()) {
-                let hint = format!("templates may use {}", listed(ROOTS));
-                self.found.error(at, format!("`{root}` in templates is not supported by this version"), hint);
-                continue;
-            }
-            let hint = match root.as_str() {
-                "ds" => "the date is `interval.date`".to_owned(),
-                _ => self.found.did_you_mean(&root, ROOTS, || format!("templates may use {}; a parameter is `params.NAME`", listed(ROOTS))),
-            };
-            self.found.error(at, format!("unknown name `{}` in a template", cut(&root)), hint);
-        }
-        self.params_used.extend(names.params.into_iter().map(|value| Located { at, value }));
-        Some(Template { at, text, outputs: names.outputs })
-    }
-
-    /// A script: whatever it says, it is no template.
-    pub(super) fn script(&mut self, node: &Node<'_>) -> Option<String> {
-        let text = self.string(node)?;
-        if text.trim().is_empty() {
-            self.refuse(node.at, "is an empty script", "write commands for `sh -eu`, or `noop: true`");
-            return None;
-        }
-        if text.contains("{{") || text.contains("{%") {
-            let hint = "pass values as environment variables: `env: {X: \"{{ … }}\"}`, then \"$X\" in the script";
-            self.refuse(node.at, "must not contain a template (`{{` or `{%`): what it renders would be run as code", hint);
-            return None;
-        }
-        Some(text)
     }
 }
 

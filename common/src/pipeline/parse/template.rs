@@ -1,4 +1,4 @@
-//! What can be known of a template without rendering it: whether it compiles, and which names it uses.
+//! What can be known of a template or an expression without rendering it: whether it compiles, and which names it uses.
 //!
 //! Only what is certain is an error: names behind a subscript (`params["x"]`), names a template sets itself, filters and
 //! keys of outputs are left to the rendering.
@@ -11,10 +11,17 @@ use minijinja::Environment;
 /// operator, at worst once a byte, and has no limit of its own: 4 KiB of minus signs take 1 MiB of stack.
 const MAX_TAG_BYTES: usize = 2 * 1024;
 
-/// The roots of all names in templates.
-pub(super) const ROOTS: [&str; 5] = ["params", "run", "interval", "task", "outputs"];
-/// Roots that a later version has.
-pub(super) const LATER_ROOTS: [&str; 2] = ["item", "previous"];
+/// The roots of all names in templates and expressions.
+pub(super) const ROOTS: [&str; 7] = ["params", "run", "interval", "task", "outputs", "item", "previous"];
+/// What those have whose names are the same for everyone.
+const MEMBERS: [(&str, &[&str]); 5] = [
+    ("run", &["id", "trigger"]),
+    ("interval", INTERVAL),
+    ("task", &["id", "attempt"]),
+    ("previous", &["outputs", "interval"]),
+    ("previous.interval", INTERVAL),
+];
+const INTERVAL: &[&str] = &["start", "end", "date"];
 
 /// The names a template uses, each list sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,8 +30,14 @@ pub(super) struct Names {
     pub(super) params: Vec<String>,
     /// T of `outputs.T`.
     pub(super) outputs: Vec<String>,
+    /// T of `previous.outputs.T`.
+    pub(super) previous: Vec<String>,
+    /// Whether it uses `item`.
+    pub(super) item: bool,
     /// Roots that are none of [`ROOTS`] and no function of the engine.
     pub(super) others: Vec<String>,
+    /// `interval.X` and the like that is not there, and what is.
+    pub(super) no_members: Vec<(String, &'static [&'static str])>,
 }
 
 /// Why a text is not a template, and what to do.
@@ -40,13 +53,14 @@ pub(super) struct Templates {
     functions: BTreeSet<String>,
     /// Most templates of a large document are alike, and an alias repeats one for three bytes.
     known: BTreeMap<String, Result<Names, Fault>>,
+    known_expressions: BTreeMap<String, Result<Names, Fault>>,
 }
 
 impl Templates {
     pub(super) fn new() -> Self {
         let engine = Environment::new();
         let functions = engine.globals().map(|(name, _)| name.to_owned()).collect();
-        Self { engine, functions, known: BTreeMap::new() }
+        Self { engine, functions, known: BTreeMap::new(), known_expressions: BTreeMap::new() }
     }
 
     /// The names that `text` uses.
@@ -80,29 +94,70 @@ impl Templates {
                 hint: "write {{ name }} for a value; for braces as they are, write {{ '{{' }}".to_owned(),
             }
         })?;
-        let mut names = Names::default();
         // `set` and macros make names; where they hold is not known without running the template.
         if text.contains("{%") && ["set", "macro", "import", "call"].iter().any(|word| text.contains(word)) {
-            return Ok(names);
+            return Ok(Names::default());
         }
-        for path in template.undeclared_variables(true).into_iter().collect::<BTreeSet<_>>() {
-            let mut parts = path.split('.');
-            match (parts.next().unwrap_or_default(), parts.next()) {
-                ("params", Some(name)) => names.params.push(name.to_owned()),
-                ("outputs", Some(name)) => names.outputs.push(name.to_owned()),
-                (root, _) if ROOTS.contains(&root) || self.functions.contains(root) => {}
-                (root, _) => names.others.push(root.to_owned()),
+        Ok(self.sorted(template.undeclared_variables(true)))
+    }
+
+    /// The names that an expression uses.
+    pub(super) fn names_of_expression(&mut self, text: &str) -> Result<Names, Fault> {
+        if let Some(known) = self.known_expressions.get(text) {
+            return known.clone();
+        }
+        let names = self.compile_expression(text);
+        self.known_expressions.insert(text.to_owned(), names.clone());
+        names
+    }
+
+    fn compile_expression(&self, text: &str) -> Result<Names, Fault> {
+        if text.len() > MAX_TAG_BYTES {
+            return Err(Fault {
+                message: "the expression is too long".to_owned(),
+                hint: format!("keep it below {MAX_TAG_BYTES} bytes; a program can decide more, and say {{\"skip\": \"why\"}}"),
+            });
+        }
+        let expression = self.engine.compile_expression(text).map_err(|e| {
+            let detail = e.detail().map_or_else(|| e.kind().to_string(), str::to_owned);
+            Fault {
+                message: format!("this is not a valid expression: {detail}"),
+                hint: "compare with ==, !=, <, >, `in`, and join with `and`, `or`, `not`; texts are in quotes: params.region == \"eu\""
+                    .to_owned(),
+            }
+        })?;
+        Ok(self.sorted(expression.undeclared_variables(true)))
+    }
+
+    fn sorted(&self, paths: impl IntoIterator<Item = String>) -> Names {
+        let mut names = Names::default();
+        for path in paths.into_iter().collect::<BTreeSet<_>>() {
+            let parts: Vec<&str> = path.splitn(4, '.').collect();
+            match parts[..] {
+                ["params", name, ..] => names.params.push(name.to_owned()),
+                ["outputs", name, ..] => names.outputs.push(name.to_owned()),
+                ["previous", "outputs", name, ..] => names.previous.push(name.to_owned()),
+                ["item", ..] => names.item = true,
+                [root, ..] if !ROOTS.contains(&root) && !self.functions.contains(root) => names.others.push(root.to_owned()),
+                _ => {}
+            }
+            for (of, members) in MEMBERS {
+                let member = path.strip_prefix(of).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split('.').next());
+                if let Some(member) = member.filter(|member| !members.contains(member)) {
+                    names.no_members.push((format!("{of}.{member}"), members));
+                }
             }
         }
-        for list in [&mut names.params, &mut names.outputs, &mut names.others] {
+        for list in [&mut names.params, &mut names.outputs, &mut names.previous, &mut names.others] {
             list.dedup();
         }
-        Ok(names)
+        names.no_members.dedup();
+        names
     }
 }
 
 /// Whether a text is more than itself when rendered.
-fn has_tags(text: &str) -> bool {
+pub(super) fn has_tags(text: &str) -> bool {
     ["{{", "{%", "{#"].iter().any(|open| text.contains(open))
 }
 
@@ -162,6 +217,12 @@ mod tests {
         assert_eq!(names.params, ["region"]);
         assert_eq!(names.outputs, ["extract"]);
         assert_eq!(names.others, ["regoin"]);
+        let names = templates.names("{{ previous.outputs.a.x }} {{ previous.interval.begin }} {{ item.id }} {{ interval.end }}").unwrap();
+        assert_eq!((names.previous.as_slice(), names.item), (&["a".to_owned()][..], true));
+        assert_eq!(names.no_members, [("previous.interval.begin".to_owned(), INTERVAL)]);
+        let names = templates.names_of_expression("outputs.a.n > 3 and item in params.list and x").unwrap();
+        assert_eq!((names.outputs, names.params, names.item), (vec!["a".to_owned()], vec!["list".to_owned()], true));
+        assert_eq!(names.others, ["x"]);
         for quiet in [
             "plain { text } with } braces",
             "{{ params['x'] }}",

@@ -2,19 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod actions;
+mod flow;
 mod fuzz;
 mod limits;
+mod mapped;
 mod schema;
+mod templates;
+mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use super::{Document, parse};
-use crate::pipeline::{Action, ExitPolicy, Jitter, Location, ParamType, Pipeline};
+use crate::pipeline::{Action, Dependency, Diagnostic, ExitPolicy, Jitter, Location, ParamType, Pipeline, Setting, Task};
 use crate::{Millis, Reason, TaskId};
 
-/// Every key of this version, most of them twice.
+/// The keys of a document that only runs programs, most of them twice.
 const FULL: &str = r#"pipeline: finance/daily_etl
 description: |
   Customers and claims
@@ -68,6 +73,9 @@ tasks:
     workdir: "{{ params.region }}/work"
 "#;
 
+/// Every key of this version.
+const EVERYTHING: &str = include_str!("tests/everything.yaml");
+
 fn good(text: &str) -> Document {
     match parse("p.yaml", text) {
         Ok(document) => document,
@@ -75,7 +83,7 @@ fn good(text: &str) -> Document {
     }
 }
 
-fn bad(text: &str) -> Vec<crate::pipeline::Diagnostic> {
+fn bad(text: &str) -> Vec<Diagnostic> {
     parse("p.yaml", text).expect_err("the document is wrong").list
 }
 
@@ -90,14 +98,42 @@ fn refused(text: &str, place: &str, message: &str, hint: &str) {
     assert!(one.hint.contains(hint) && !one.hint.is_empty(), "{hint:?} is not in {found}");
 }
 
-/// The same for a key of the task `a`, which stands in line 4 from column 5.
+/// One warning in a document that is in order.
 #[track_caller]
-fn refused_in_task(line: &str, place: &str, message: &str, hint: &str) {
-    let action = if ["run:", "shell:", "noop:"].iter().any(|a| line.contains(a)) { "" } else { "\n    noop: true" };
-    refused(&format!("pipeline: p\ntasks:\n  a:\n    {line}{action}\n"), place, message, hint);
+fn warned(text: &str, place: &str, message: &str, hint: &str) -> Document {
+    let document = good(text);
+    let [one] = document.warnings.as_slice() else { panic!("one warning expected for {text:?}, found {:#?}", document.warnings) };
+    let found = format!("{}:{}: {} | {}", one.at.line, one.at.column, one.message, one.hint);
+    assert!(one.warning);
+    assert_eq!(format!("{}:{}", one.at.line, one.at.column), place, "{found}");
+    assert!(one.message.contains(message), "{message:?} is not in {found}");
+    assert!(one.hint.contains(hint) && !one.hint.is_empty(), "{hint:?} is not in {found}");
+    document
 }
 
-/// The same for a key of the document, which stands in line 1.
+/// A document whose task `a` has this key, in line 4 from column 5.
+fn in_task(line: &str) -> String {
+    let actions = ["run:", "shell:", "noop:", "http:", "sql:", "wait:", "pipeline:", "approve:", "container:"];
+    let action = if actions.iter().any(|a| line.contains(a)) { "" } else { "\n    noop: true" };
+    format!("pipeline: p\ntasks:\n  a:\n    {line}{action}\n")
+}
+
+/// What a task with this key is.
+#[track_caller]
+fn task(line: &str) -> Task {
+    let document = good(&in_task(line));
+    assert_eq!(document.warnings, [], "{line}");
+    schema::accepts(&in_task(line));
+    document.pipeline.tasks["a"].clone()
+}
+
+/// One error for a key of the task `a`, which stands in line 4 from column 5.
+#[track_caller]
+fn refused_in_task(line: &str, place: &str, message: &str, hint: &str) {
+    refused(&in_task(line), place, message, hint);
+}
+
+/// One error for a key of the document, which stands in line 1.
 #[track_caller]
 fn refused_at_top(line: &str, place: &str, message: &str, hint: &str) {
     refused(&format!("{line}\npipeline: p\ntasks: {{a: {{noop: true}}}}\n"), place, message, hint);
@@ -132,7 +168,8 @@ fn the_full_example_means_what_it_says() {
     let extract = &p.tasks["extract"];
     let argv = ["python3", "extract.py", "{{ interval.date }}", "8080", "true", "1.0"];
     assert_eq!(extract.action, Action::Run(argv.map(str::to_owned).to_vec()), "arguments are text as it is written");
-    assert_eq!((extract.description.as_str(), extract.depends_on.as_slice()), ("Reads", &[id("start")][..]));
+    assert_eq!(extract.description, "Reads");
+    assert_eq!(extract.depends_on, [Dependency { task: id("start"), when: None, paired: false }]);
     let r = &extract.retries;
     assert_eq!((r.max, r.delay, r.backoff, r.jitter), (5, Millis(10_000), 3.0, Jitter::Full), "only max is its own");
     assert_eq!(r.on, Some(ExitPolicy { reasons: vec![Reason::ExitCode, Reason::Timeout], exit_codes: vec![] }));
@@ -142,7 +179,8 @@ fn the_full_example_means_what_it_says() {
     let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
     assert_eq!(extract.labels, map(&[("gpu", "true"), ("zone", "b")]));
     let env = [("EMPTY", ""), ("LEVEL", "defaults"), ("MODE", "slow"), ("PYTHONUNBUFFERED", "1"), ("REGION", "{{ params.region }}")];
-    assert_eq!(extract.env, map(&env), "task over defaults over document");
+    let env = map(&env).into_iter().map(|(name, value)| (name, Setting::Template(value))).collect();
+    assert_eq!(extract.env, env, "task over defaults over document");
 
     let transform = &p.tasks["transform"];
     assert_eq!(transform.action, Action::Shell("set -x\npython3 transform.py \"$IN\"\n".to_owned()));
@@ -221,7 +259,7 @@ tasks:
         "7:32: there is no parameter `regoin` (did you mean `region`?)",
         "8:14: `timeout` is not a duration: the number 30 (write a number and a unit, such as 250ms, 30s, 5m, 2h, 1d or 1h30m; if \
          seconds are meant: 30s)",
-        "10:18: task `transform` depends on `extrct`, which is no task (did you mean `extract`?)",
+        "10:18: task `transform` depends on `extrct`, which is no task and no group (did you mean `extract`?)",
         "12:5: task `transform` has a second action `noop` (keep this or `run`; two steps are two tasks, joined by `depends_on`)",
         "14:5: unknown key `schedule` (`schedule` belongs in the document's top level, and is not supported by this version)",
         "15:12: `shell` must not contain a template (`{{` or `{%`): what it renders would be run as code (pass values as environment \
@@ -231,23 +269,12 @@ tasks:
 }
 
 #[test]
-fn a_value_of_a_later_version_is_not_called_unknown() {
-    for key in ["schedule", "triggers", "timezone", "deadline", "notify", "depends_on_past", "start_date", "end_date", "max_active_tasks"] {
+fn a_key_of_a_later_version_is_not_called_unknown() {
+    for key in ["schedule", "triggers", "deadline", "notify", "depends_on_past", "start_date", "end_date", "alert_queued_after", "baseline"]
+    {
         refused_at_top(&format!("{key}: 1"), "1:1", &format!("`{key}` is not supported by this version"), "remove it");
     }
-    let of_tasks =
-        ["for_each", "pool", "pool_slots", "expect", "if", "branch", "trigger_rule", "group", "teardown", "setup", "allow_failure"];
-    for key in of_tasks {
-        refused_in_task(&format!("{key}: x"), "4:5", &format!("`{key}` is not supported by this version"), "depends_on");
-    }
-    for action in ["http", "sql", "wait", "container", "pipeline", "approve"] {
-        let text = format!("pipeline: p\ntasks:\n  a:\n    {action}: {{}}\n");
-        refused(&text, "4:5", &format!("`{action}` is not supported by this version"), "run, shell");
-    }
-    refused_in_task("depends_on: {b: success}", "4:17", "not supported by this version", "write a list");
-    refused_in_task("env: {A: {secret: X}}", "4:15", "`secret` is not supported by this version", "a text");
-    refused_in_task("env: {A: \"{{ item }}\"}", "4:14", "`item` in templates is not supported by this version", "params");
-    refused_in_task("workdir: \"{{ previous.interval }}\"", "4:14", "`previous` in templates is not supported", "interval");
+    refused_in_task("baseline: weekday", "4:5", "`baseline` is not supported by this version", "depends_on");
 }
 
 #[test]
@@ -274,7 +301,6 @@ fn what_is_missing_is_said_where_it_would_stand() {
     refused("pipeline: p\ntasks:\n", "2:1", "`tasks` is empty", "under its id");
     refused("pipeline: p\ntasks: [{id: a}]\n", "2:8", "`tasks` must be a mapping, found a list", "under its id");
     refused("pipeline: p\ntasks:\n  a:\n", "3:3", "task `a` is empty; it must be a mapping", "its keys are");
-    refused("pipeline: p\ntasks:\n  a: {timeout: 5m}\n", "3:3", "task `a` has no action", "shell: \"script\" or noop: true");
     refused("pipeline: p\ntasks:\n  a: {run: [x], shell: y}\n", "3:17", "second action `shell`", "keep this or `run`");
     refused("pipeline:\ntasks: {a: {noop: true}}\n", "1:1", "`pipeline` is empty", "");
     refused_at_top("params: {x: {default: 1}}", "1:10", "no type", "string, int, number or bool");
@@ -391,88 +417,4 @@ fn upstreams_must_exist_once_and_be_others() {
     refused(text, "4:35", "`a` is in `depends_on` twice", "remove");
     let text = "pipeline: p\ntasks:\n  extract: {noop: true}\n  b: {noop: true, depends_on: [\n    extarct]}\n";
     refused(text, "5:5", "`extarct`, which is no task", "did you mean `extract`?");
-}
-
-#[test]
-fn templates_are_compiled_and_their_names_checked() {
-    refused_in_task("run: [x, \"{{ a\"]", "4:14", "this is not a valid template", "'{{'");
-    refused_in_task("run: [x, \"{% for %}\"]", "4:14", "this is not a valid template", "");
-    refused_in_task("run:\n      - x\n      - |\n        one\n        {{ b. }}", "7:9", "(line 2 of the text)", "");
-    refused_in_task("workdir: \"{{ regoin }}\"", "4:14", "unknown name `regoin` in a template", "`params.NAME`");
-    refused_in_task("env: {A: \"{{ param.x }}\"}", "4:14", "unknown name `param` in a template", "did you mean `params`?");
-    refused_in_task("env: {A: \"{{ ds }}\"}", "4:14", "unknown name `ds`", "interval.date");
-    refused_in_task("env: {A: \"{{ params.x }}\"}", "4:14", "no parameter `x`", "declare it");
-    refused_in_task("env: {A: \"{{ outputs.a.x }}\"}", "4:14", "cannot use its own outputs", "ended");
-    refused_in_task("env: {A: \"{{ outputs.b.x }}\"}", "4:14", "there is no task `b`", "outputs.TASK.KEY");
-    refused_in_task("shell: 'echo {{ x }}'", "4:12", "must not contain a template", "env: {X:");
-    refused_in_task("shell: 'echo {% x'", "4:12", "must not contain a template", "env: {X:");
-    refused_in_task(&format!("run: [x, \"{{{{ {}1 }}}}\"]", "-".repeat(100_000)), "4:14", "too long", "2048 bytes");
-    good("pipeline: p\ntasks: {a: {shell: 'echo ${#x} $(({ 1 + 2 }))'}}\n");
-    good(
-        "pipeline: p\ntasks: {a: {run: [x, \"{{ run.id }}{{ interval.date }}{{ task.attempt }}{{ params['x'] }}{{ range(2)|join }}\"]}}\n",
-    );
-}
-
-#[test]
-fn outputs_are_used_from_upstream_only() {
-    let text = |using: &str| {
-        format!(
-            "pipeline: p\ntasks:\n  a: {{noop: true}}\n  b: {{noop: true, depends_on: a}}\n  side: {{noop: true}}\n  c:\n    depends_on: b\n    \
-             run: [x, \"{{{{ {using} }}}}\"]\n"
-        )
-    };
-    good(&text("outputs.a.path"));
-    good(&text("outputs.b.path"));
-    refused(&text("outputs.side.path"), "8:14", "`side`, which is not upstream", "add `side` to the `depends_on` of `c`");
-    let list =
-        bad("pipeline: p\nenv: {A: \"{{ outputs.a.x }}\"}\ntasks:\n  a: {run: [x]}\n  b: {run: [x]}\n  c: {run: [x], env: {A: own}}\n");
-    assert_eq!(list.len(), 1, "a template of the defaults is told of once: {list:?}");
-    let list = bad("pipeline: p\ntasks:\n  a: {run: [x, \"{{ outputs.b.x }}\"], depends_on: [nope]}\n  b: {noop: true}\n");
-    assert_eq!(list.len(), 1, "what is upstream of a missing task is not known: {list:?}");
-}
-
-#[test]
-fn yaml_that_is_not_a_tree_of_texts_is_refused() {
-    refused("", "1:1", "the document is empty", "`pipeline`");
-    refused("# only a note\n", "1:1", "the document is empty", "`tasks`");
-    refused_at_top("owner: a\nowner: b", "2:1", "duplicate key `owner`", "line 1");
-    refused_in_task("env: {A: 1, B: 2, A: 3}", "4:23", "duplicate key `A`", "line 4");
-    refused_at_top("owner: !!str 5", "1:8", "tags (`!…`) are not supported", "quotes");
-    refused_at_top("owner: !secret x", "1:8", "tags", "remove");
-    refused("pipeline: p\ntasks: {a: {noop: true}}\n---\npipeline: q\n", "3:1", "a second document", "one pipeline per file");
-    refused_in_task("env: {1: x}", "4:11", "the key `1` is not text", "\"1\"");
-    refused_in_task("env: {true: x}", "4:11", "the key `true` is not text", "\"true\"");
-    refused_in_task("env: {[a]: x}", "4:11", "a list or mapping is used as a key", "quotes");
-    refused_in_task("workdir: {{ params.x }}", "4:15", "a list or mapping is used as a key", "\"{{ … }}\"");
-    refused_in_task("env: {<<: {A: x}}", "4:11", "merge keys", "defaults");
-    refused_at_top("owner: *who", "1:8", "there is no anchor `&who` above", "&who");
-    refused_at_top("tags: &t [*t]", "1:11", "names a value that contains it", "itself");
-    refused_at_top("owner: \"a\\0b\"", "1:8", "control character U+0000", "\\t");
-    refused_at_top("owner: \"a\\e[1m\"", "1:8", "control character U+001B", "\\t");
-    refused_at_top("owner: a\u{0}b", "1:9", "control character U+0000", "remove");
-    refused("pipeline: p # é\u{7f}\n", "1:16", "control character U+007F", "remove");
-    refused("%YAML 1.1\n---\npipeline: p\n", "1:1", "not valid YAML", "remove the line");
-}
-
-#[test]
-fn syntax_errors_have_a_place_and_a_hint() {
-    refused("pipeline: p\ntasks:\n\ta: {noop: true}\n", "3:2", "not valid YAML", "replace the tab");
-    refused("pipeline: p\ntasks: {a: {noop: true}\n", "2:8", "not valid YAML", "closed");
-    refused("pipeline: \"p\ntasks: 1\n", "1:11", "unclosed quote", "close the text");
-    refused("pipeline: p: q\n", "1:12", "not valid YAML", "colon");
-    refused("pipeline: p\ntasks:\n  a: {noop: true}\n b: 1\n", "4:2", "not valid YAML", "same column");
-    refused("owner: @me\n", "1:8", "not valid YAML", "quotes");
-    refused("owner: \"\\q\"\n", "1:8", "escape", "\\\\");
-}
-
-#[test]
-fn an_aliased_value_is_read_wherever_it_is_named() {
-    let text = "pipeline: p\ntasks:\n  a: {run: &cmd [x, y], retries: &r {max: 4}}\n  b: {run: *cmd, retries: *r}\n";
-    let p = good(text).pipeline;
-    assert_eq!(p.tasks["a"], p.tasks["b"]);
-    refused("pipeline: p\nowner: &o [x]\ntasks: {a: {noop: true}}\n", "2:11", "found a list", "");
-    let text = "pipeline: p\ntasks:\n  a: {run: &c [x, y]}\n  b: {run: [x], timeout: *c}\n";
-    refused(text, "4:26", "`timeout` must be a duration, found a list", "");
-    let text = "pipeline: p\ntasks:\n  a: {noop: true, env: &e {1A: x}}\n  b: {noop: true, env: *e}\n";
-    refused(text, "3:28", "not a valid variable name", "");
 }

@@ -124,18 +124,21 @@ impl Model {
                 state => Err(("R3", format!("{state:?} goes to Running"))),
             }),
             Kind::AttemptLeased(e) => self.leased(e),
-            Kind::AttemptEnded(e) => self.ended(e),
-            Kind::TaskRetrying(e) => self.task(e.run, e.task, |_, task| {
-                if task.state != State::Failed {
-                    return Err(("T1", format!("{:?} goes to Retry", task.state)));
-                }
-                task.state = State::Retry;
-                task.not_before = e.not_before_ms;
-                Ok(())
-            }),
-            Kind::TaskFailed(e) => self.task(e.run, e.task, |_, task| {
-                if !matches!(task.state, State::Pending | State::Retry) || e.reason.is_empty() {
-                    return Err(("T1", format!("{:?} goes to Failed for {:?}", task.state, e.reason)));
+            Kind::AttemptEnded(e) => self.ended(e.run, e.task, e.fence, e.ended.as_ref()),
+            Kind::TaskRetrying(e) => {
+                self.ended(e.run, e.task, e.fence, e.ended.as_ref());
+                self.task(e.run, e.task, |_, task| {
+                    if task.state != State::Failed {
+                        return Err(("T1", format!("{:?} goes to Retry", task.state)));
+                    }
+                    task.state = State::Retry;
+                    task.not_before = e.not_before_ms;
+                    Ok(())
+                });
+            }
+            Kind::TaskEnded(e) => self.task(e.run, e.task, |_, task| {
+                if !matches!(task.state, State::Pending | State::Retry) || e.state() != State::Failed || e.reason.is_empty() {
+                    return Err(("T1", format!("{:?} goes to {:?} for {:?}", task.state, e.state(), e.reason)));
                 }
                 task.state = State::Failed;
                 task.reason.clone_from(&e.reason);
@@ -171,8 +174,19 @@ impl Model {
                 run.archived = true;
                 if terminal(run.state) { Ok(()) } else { Err(("R4", format!("{:?} is archived", run.state))) }
             }),
-            // Reruns, drains and request ids are not part of the workload; what is not modelled must not come.
-            Kind::GenerationOpened(_) | Kind::WorkerDrained(_) | Kind::RequestAnswered(_) | Kind::TermStarted(_) => {
+            // What is not part of the workload is not modelled, and must not come.
+            Kind::GenerationOpened(_)
+            | Kind::WorkerDrained(_)
+            | Kind::RequestAnswered(_)
+            | Kind::TermStarted(_)
+            | Kind::PipelineUnregistered(_)
+            | Kind::PipelinePaused(_)
+            | Kind::PoolSet(_)
+            | Kind::RunPaused(_)
+            | Kind::RunReopened(_)
+            | Kind::TaskExpanded(_)
+            | Kind::AttemptWaiting(_)
+            | Kind::TaskWaiting(_) => {
                 self.wrong("R3", "an event that nobody asked for");
             }
             Kind::AnswersForgotten(_) => {}
@@ -241,13 +255,13 @@ impl Model {
         });
     }
 
-    fn ended(&mut self, e: &v1::AttemptEnded) {
-        let Some(ended) = &e.ended else { return self.wrong("T1", "an attempt ends without saying how") };
+    fn ended(&mut self, run: u64, task: u32, fence: u64, ended: Option<&v1::Ended>) {
+        let Some(ended) = ended else { return self.wrong("T1", "an attempt ends without saying how") };
         let lost = ended.reason == "lost";
         self.lost += u64::from(lost);
-        self.task(e.run, e.task, |_, task| {
-            if task.live != Some(e.fence) {
-                return Err(("T5", format!("a report of fence {} is applied while {:?} is current", e.fence, task.live)));
+        self.task(run, task, |_, task| {
+            if task.live != Some(fence) {
+                return Err(("T5", format!("a report of fence {fence} is applied while {:?} is current", task.live)));
             }
             let state = ended.state();
             if task.state != State::Running || !terminal(state) || (ended.reason.is_empty() && state != State::Success) {

@@ -219,13 +219,13 @@ fn tasks_that_break_their_rules_are_called_by_number() {
 fn a_retry_before_its_time_is_called_t6() {
     let mut history = History::true_one();
     history.at_first(ended, |events, place| {
-        let Kind::AttemptEnded(v1::AttemptEnded { run, task, ended: Some(ended), .. }) = &mut events[place] else { return };
+        let Kind::AttemptEnded(v1::AttemptEnded { run, task, fence, ended: Some(ended), .. }) = &mut events[place] else { return };
         ended.set_state(State::Failed);
         ended.reason = "exit_code".to_owned();
-        let (run, task) = (*run, *task);
-        let retry = v1::TaskRetrying { run, task, not_before_ms: 1_000, lost: false };
+        let (run, task, fence) = (*run, *task, *fence);
+        let retry = v1::TaskRetrying { run, task, fence, ended: Some(ended.clone()), not_before_ms: 1_000 };
         let lease = v1::AttemptLeased { run, task, number: 2, fence: 1_000_000, at_ms: 999, ..v1::AttemptLeased::default() };
-        events.splice(place + 1..=place, [Kind::TaskRetrying(retry), Kind::AttemptLeased(lease)]);
+        events.splice(place..=place, [Kind::TaskRetrying(retry), Kind::AttemptLeased(lease)]);
     });
     history.is_called("T6");
 }

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::FULL;
+use super::{EVERYTHING, FULL};
 use crate::pipeline::{Pipeline, parse};
 
 /// Pieces that mean something to YAML, templates or the document.
-const PIECES: [&str; 40] = [
+const PIECES: [&str; 60] = [
     "\n",
     "  ",
     "\n  ",
@@ -47,6 +47,26 @@ const PIECES: [&str; 40] = [
     "0x",
     "1e999",
     "params",
+    "for_each: ",
+    "if: ",
+    "http: ",
+    "sql: ",
+    "wait: ",
+    "approve: ",
+    "container: ",
+    "group: ",
+    "teardown: true",
+    "setup: ",
+    "branch: true",
+    "expect: ",
+    "extract[*]",
+    "outputs.extract.x",
+    "previous.",
+    "item",
+    "secret: ",
+    "staging",
+    "range: 9223372036854775807",
+    "%",
 ];
 
 proptest! {
@@ -64,9 +84,10 @@ proptest! {
 
     #[test]
     fn no_change_of_a_document_makes_the_parser_panic(
+        large in any::<bool>(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, prop::sample::select(&PIECES[..])), 1..6),
     ) {
-        let mut chars: Vec<char> = FULL.chars().collect();
+        let mut chars: Vec<char> = if large { EVERYTHING } else { FULL }.chars().collect();
         for (place, removed, piece) in changes {
             let start = place.index(chars.len() + 1);
             let end = (start + removed).min(chars.len());

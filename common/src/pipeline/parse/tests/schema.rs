@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::FULL;
+use super::{EVERYTHING, FULL, good};
 use crate::pipeline::parse::fields::Key;
 use crate::pipeline::parse::found::Found;
-use crate::pipeline::parse::keys::{PARAM, POLICY, RETRIES, SETTINGS, TASK, TOP};
+use crate::pipeline::parse::keys::{
+    APPROVE, CHILD, CONTAINER, EXPECT, HTTP, PARAM, POLICY, RANGE, RECORDS, REJECTED, RETRIES, SECRET, SETTINGS, SQL, STATEMENT, TASKS,
+    TOP, WAIT,
+};
 use crate::pipeline::parse::node::{Kind, Node, read};
 use crate::pipeline::parse::scalar::{Core, resolve};
 use crate::pipeline::schema;
@@ -44,6 +47,7 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
         "integer" => value.is_i64(),
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
         other => panic!("{other}"),
     };
     let types: Vec<&str> = match &schema["type"] {
@@ -73,6 +77,9 @@ fn fits(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
     {
         return fail();
     }
+    if schema.get("not").is_some_and(|not| fits(root, not, value).is_ok()) {
+        return fail();
+    }
     for item in value.as_array().into_iter().flatten().filter(|_| schema.get("items").is_some()) {
         fits(root, &schema["items"], item)?;
     }
@@ -95,6 +102,7 @@ pub(super) fn accepts(text: &str) {
 #[test]
 fn the_schema_accepts_what_the_parser_accepts() {
     accepts(FULL);
+    accepts(EVERYTHING);
     for (good, other) in
         [("noop: true", "noop: false"), ("grace:", "grase:"), ("max_lost: 0", "max_lost: -1"), ("jitter: full", "jitter: ful")]
     {
@@ -102,6 +110,68 @@ fn the_schema_accepts_what_the_parser_accepts() {
         assert!(FULL.contains(good));
         assert!(fits(&schema, &schema, &to_json(&FULL.replace(good, other))).is_err(), "{other}");
     }
+    for (good, other) in [
+        ("method: POST", "method: post"),
+        ("settle: 30s", "settled: 30s"),
+        ("time: 06:00", "time: 06:00, file: x"),
+        ("output: body", "output: row"),
+        ("trigger_rule: none_failed", "trigger_rule: nobody_failed"),
+        ("fetch: success", "fetch: ok"),
+        ("range: 3", "range: 3, to: 4"),
+        ("max_ratio: 0.01", "max_ratio: 2"),
+        ("branch: true", "branch: 1"),
+        ("{secret: API_TOKEN}", "{secrets: API_TOKEN}"),
+        ("sql: drop", "sq: drop"),
+        ("noop: true", "noop: true, shell: x"),
+        ("pull: always", "pull: sometimes"),
+    ] {
+        let schema = schema();
+        let text = EVERYTHING.replace("run: drop", "run: {sql: drop").replace("tmp cascade}", "tmp cascade}}");
+        assert!(text.contains(good), "{good}");
+        assert!(fits(&schema, &schema, &to_json(&text)).is_ok());
+        assert!(fits(&schema, &schema, &to_json(&text.replacen(good, other, 1))).is_err(), "{other}");
+    }
+}
+
+#[test]
+fn the_large_example_uses_every_key_and_means_something() {
+    fn keys(value: &Value, found: &mut BTreeSet<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            found.insert(key.clone());
+            keys(value, found);
+        }
+        value.as_array().into_iter().flatten().for_each(|item| keys(item, found));
+    }
+    fn uses<T>(table: &[Key<T>], found: &BTreeSet<String>) {
+        for key in table.iter().filter(|key| key.is_supported()) {
+            assert!(found.contains(key.name), "{} is not in the example", key.name);
+        }
+    }
+    let mut found = BTreeSet::new();
+    keys(&to_json(EVERYTHING), &mut found);
+    uses(TOP, &found);
+    TASKS.iter().for_each(|table| uses(table, &found));
+    uses(RETRIES, &found);
+    uses(POLICY, &found);
+    uses(PARAM, &found);
+    uses(HTTP, &found);
+    uses(SQL, &found);
+    uses(STATEMENT, &found);
+    uses(WAIT, &found);
+    uses(CHILD, &found);
+    uses(APPROVE, &found);
+    uses(CONTAINER, &found);
+    uses(RANGE, &found);
+    uses(EXPECT, &found);
+    uses(RECORDS, &found);
+    uses(REJECTED, &found);
+    uses(SECRET, &found);
+    let document = good(EVERYTHING);
+    assert_eq!(document.warnings, []);
+    let kinds: BTreeSet<_> = document.pipeline.tasks.values().map(|task| task.action.kind()).collect();
+    assert_eq!(kinds.len(), 9);
+    let again = crate::pipeline::Pipeline::from_blob(&document.pipeline.to_blob()).unwrap();
+    assert_eq!(again, document.pipeline);
 }
 
 #[test]
@@ -120,10 +190,23 @@ fn the_schema_and_the_parser_know_the_same_keys() {
     let s = schema();
     same(&[TOP], &s);
     let task = &s["properties"]["tasks"]["additionalProperties"];
-    same(&[TASK, SETTINGS], task);
+    same(TASKS, task);
     same(&[SETTINGS], &s["properties"]["defaults"]);
     let retries = &task["properties"]["retries"]["anyOf"][1];
     same(&[RETRIES], retries);
     same(&[POLICY], &retries["properties"]["on"]["anyOf"][1]);
     same(&[PARAM], &s["properties"]["params"]["additionalProperties"]);
+    same(&[SECRET], &s["$defs"]["secret"]);
+    same(&[HTTP], &s["$defs"]["http"]["anyOf"][1]);
+    same(&[SQL], &s["$defs"]["sql"]);
+    same(&[STATEMENT], &s["$defs"]["sql"]["properties"]["run"]["anyOf"][2]);
+    let of = |key: &str| &task["properties"][key];
+    same(&[WAIT], of("wait"));
+    same(&[CHILD], &of("pipeline")["anyOf"][1]);
+    same(&[APPROVE], &of("approve")["anyOf"][1]);
+    same(&[CONTAINER], &of("container")["anyOf"][1]);
+    same(&[RANGE], &of("for_each")["anyOf"][1]);
+    same(&[EXPECT], of("expect"));
+    same(&[RECORDS], &of("expect")["properties"]["records"]);
+    same(&[REJECTED], &of("expect")["properties"]["rejected"]);
 }

@@ -1,0 +1,183 @@
+//! New generations: rerun, mark, and the return of an archived run for one of these.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use penstock_common::event::TaskEnded;
+use penstock_common::metrics::Outputs;
+use penstock_common::{Digest, Event, Items, Reason, RequestId, RunId, RunNo, Selector, State};
+
+use super::{Deciding, ranges};
+use crate::cut::SnapshotRun;
+use crate::input::{Answer, Mark, Rejection};
+use crate::machine::run::Run;
+
+impl Deciding<'_> {
+    /// Opens a generation of the tasks that are named, or of what did not succeed and of all below it.
+    pub(crate) fn rerun(&mut self, id: &RunId, tasks: &[Selector], request: &RequestId, by: &str, note: &str) -> Result<Answer, Rejection> {
+        let names = tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let asked = digest_of(&format!("rerun\0{id}\0{names}"));
+        if let Some(answer) = self.answered(request, asked)? {
+            return Ok(answer);
+        }
+        let (no, run) = self.ended_run(id)?;
+        let mut again = if tasks.is_empty() { unsuccessful(run) } else { self.selected(run, id, tasks)? };
+        if again.is_empty() {
+            return Err(Rejection::NothingToRerun(id.clone()));
+        }
+        with_setups(run, &mut again);
+        let again: BTreeSet<u32> = again.into_iter().filter(|&task| !run.is_gone(task)).collect();
+        let generation = run.record.generation + 1;
+        let audit = self.audit("rerun", &names, by, note);
+        self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+        self.answer(request, asked, generation);
+        Ok(Answer::Generation(generation))
+    }
+
+    /// Of an ended run: a generation in which these tasks have ended so, and all below them begins again. Of a live one: the tasks end so
+    /// now, if they hold no lease and have not ended.
+    pub(crate) fn mark(&mut self, mark: Mark) -> Result<Answer, Rejection> {
+        let Mark { run: id, tasks, state, request, by, note } = mark;
+        if !matches!(state, State::Success | State::Failed | State::Skipped) {
+            return Err(Rejection::Refused(format!("a task can be marked SUCCESS, FAILED or SKIPPED, not {state}")));
+        }
+        let names = tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let asked = digest_of(&format!("mark\0{id}\0{names}\0{state}"));
+        if let Some(answer) = self.answered(&request, asked)? {
+            return Ok(answer);
+        }
+        let (no, run) = self.state.run_by_id(&id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
+        let marked: BTreeSet<u32> = self.selected(run, &id, &tasks)?.into_iter().filter(|&t| !run.is_expanded(t)).collect();
+        if marked.is_empty() {
+            return Err(Rejection::Refused("a mapped task is marked by its instances, as load[0]".to_owned()));
+        }
+        let mut generation = run.record.generation;
+        if run.record.state.is_terminal() {
+            self.ended_run(&id)?;
+            generation += 1;
+            let mut again = run.plan.cone(marked.iter().map(|&t| run.node(t)), |t| &t.downstream);
+            for &task in &marked {
+                // An instance begins again by itself, a node as a whole.
+                if run.instance(task).is_some() {
+                    again.remove(&run.node(task));
+                    again.insert(task);
+                }
+            }
+            let audit = self.audit("mark", &format!("{names} {state}"), &by, &note);
+            self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+        } else if let Some(&task) = marked.iter().find(|&&t| run.task(t).state.is_terminal() || run.task(t).live().is_some()) {
+            let expected = "in a run that goes on only a task that waits can be marked; cancel the run to mark what runs or has ended";
+            let (key, state) = (run.key(task), run.task(task).state.to_string());
+            return Err(Rejection::WrongState { run: id, task: key, state, expected });
+        }
+        for task in marked {
+            let live = self
+                .state
+                .runs
+                .get(&no)
+                .is_some_and(|run| run.check(task).is_ok() && !run.is_gone(task) && !run.task(task).state.is_terminal());
+            if !live {
+                continue;
+            }
+            let subject = self.state.runs.get(&no).map_or(String::new(), |run| format!("{} {state}", run.key(task)));
+            let audit = self.audit("mark", &subject, &by, &note);
+            self.emit(Event::TaskEnded(Box::new(TaskEnded {
+                run: no,
+                task,
+                state,
+                reason: Some(Reason::Marked),
+                detail: audit.note.clone(),
+                outputs: Outputs::default(),
+                audit: Some(audit),
+                not_before: None,
+                at: self.now.now,
+            })));
+        }
+        self.answer(&request, asked, generation);
+        Ok(Answer::Generation(generation))
+    }
+
+    /// An archived run is live again, still ended: what follows is a rerun or a mark.
+    pub(crate) fn reopen(&mut self, run: SnapshotRun, items: Vec<Arc<Items>>, digest: Digest) -> Result<Answer, Rejection> {
+        let id = run.record.id.clone();
+        if self.state.run_by_id(&id).is_some() {
+            return Ok(Answer::Done);
+        }
+        let Some(plan) = self.state.plan(&run.record.pipeline, run.record.version).cloned() else {
+            let (pipeline, version) = (&run.record.pipeline, run.record.version);
+            let why = format!("version {version} of {pipeline} is no longer kept: start a new run with penstock rerun {id} --latest");
+            return Err(Rejection::Refused(why));
+        };
+        self.state.items.extend(items.into_iter().map(|items| (items.digest(), items)));
+        Run::restore(run.record.clone(), plan, run.tasks.clone(), &self.state.items)
+            .map_err(|broken| Rejection::Refused(format!("the history of run {id} cannot be taken up: {}", broken.0)))?;
+        let (no, ended) = (run.record.no, run.record.ended_at.unwrap_or_default());
+        // If nothing follows it is archived again with those that are kept for a rerun.
+        self.term.kept.insert((ended, no));
+        self.state.reopening.insert(digest, run);
+        self.emit(Event::RunReopened { run: no, digest, at: self.now.now });
+        Ok(Answer::Done)
+    }
+
+    fn ended_run(&self, id: &RunId) -> Result<(RunNo, &Run), Rejection> {
+        let (no, run) = self.state.run_by_id(id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
+        if let Some(why) = &run.record.quarantined {
+            return Err(Rejection::Quarantined { run: id.clone(), why: why.clone() });
+        }
+        if !run.record.state.is_terminal() {
+            return Err(Rejection::NotEnded { run: id.clone(), state: run.record.state });
+        }
+        if self.term.archiving.contains(&no) {
+            return Err(Rejection::UnknownRun(id.clone()));
+        }
+        Ok((no, run))
+    }
+
+    fn selected(&self, run: &Run, id: &RunId, tasks: &[Selector]) -> Result<BTreeSet<u32>, Rejection> {
+        run.select(tasks).map_err(|task| Rejection::UnknownTask { run: id.clone(), task })
+    }
+
+    /// The answer to a request that came before.
+    fn answered(&self, request: &RequestId, asked: u64) -> Result<Option<Answer>, Rejection> {
+        let Some(known) = self.state.answers.get(request) else { return Ok(None) };
+        match known.answer.parse() {
+            Ok(generation) if known.digest == asked => Ok(Some(Answer::Generation(generation))),
+            _ => Err(Rejection::RequestReused(request.clone())),
+        }
+    }
+
+    fn answer(&mut self, request: &RequestId, asked: u64, generation: u32) {
+        let answer = generation.to_string().into();
+        self.emit(Event::RequestAnswered { request: request.clone(), digest: asked, answer, at: self.now.now });
+    }
+}
+
+fn digest_of(text: &str) -> u64 {
+    u64::from_le_bytes(Digest::of(text.as_bytes()).0[..8].try_into().unwrap_or_default())
+}
+
+/// Every task that failed, was cancelled or was skipped for one that did, and all below those.
+fn unsuccessful(run: &Run) -> BTreeSet<u32> {
+    let bad = |t: &u32| match run.task(*t).state {
+        State::Failed | State::Cancelled => true,
+        State::Skipped => run.task(*t).reason == Some(Reason::UpstreamFailed),
+        _ => false,
+    };
+    let bad: Vec<u32> = (0..run.slots()).filter(|t| !run.is_gone(*t) && !run.is_expanded(*t)).filter(bad).collect();
+    let mut again: BTreeSet<u32> = bad.iter().copied().collect();
+    let below: BTreeSet<u32> = bad.iter().flat_map(|&t| run.plan.task(run.node(t)).downstream.iter().map(|e| e.task)).collect();
+    again.extend(run.plan.cone(below, |t| &t.downstream));
+    again
+}
+
+/// What is set up and cleaned up again: the setup of every teardown whose scope holds a task that begins again.
+fn with_setups(run: &Run, again: &mut BTreeSet<u32>) {
+    for (node, planned) in (0u32..).zip(run.plan.tasks()) {
+        let Some(setup) = planned.spec.setup.as_ref().and_then(|id| run.plan.find(id)) else { continue };
+        let inside = run.plan.cone([setup], |t| &t.downstream);
+        let above = run.plan.cone([node], |t| &t.upstream);
+        if again.iter().any(|&t| inside.contains(&run.node(t)) && above.contains(&run.node(t))) {
+            again.extend([setup, node]);
+        }
+    }
+}
