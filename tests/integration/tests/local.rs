@@ -149,7 +149,8 @@ async fn a_run_of_many_mapped_instances_ends_in_little_memory() {
     let dir = tempfile::tempdir().expect("makes a folder");
     // What a release build is measured by; the debug build takes five times as long for each.
     let count = if is_release() { 100_000 } else { 20_000 };
-    let document = format!("pipeline: many\ntasks:\n  a: {{for_each: {{range: {count}}}, noop: true}}\n  b: {{depends_on: [a], noop: true}}\n");
+    let document =
+        format!("pipeline: many\ntasks:\n  a: {{for_each: {{range: {count}}}, noop: true}}\n  b: {{depends_on: [a], noop: true}}\n");
     std::fs::write(dir.path().join("many.yaml"), document).unwrap();
     let since = Instant::now();
     let mut command = tokio_command();
