@@ -11,7 +11,7 @@ use penstock_common::{NodeName, SessionId, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, Clock, Config, Retention, SystemClock};
 use penstock_proto::dial::Dialer;
 use penstock_store::Keys;
-use penstock_worker::attempt::{Host, Secrets, become_subreaper, wait_for_leftovers};
+use penstock_worker::attempt::{Connections, Host, Secrets, become_subreaper, wait_for_leftovers};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
@@ -117,7 +117,12 @@ pub(crate) async fn host(
     if let Some(dir) = tools.secrets.as_ref().filter(|dir| !dir.is_dir()) {
         bail!("--secrets {} is not a directory: it holds a file for each secret", dir.display());
     }
+    let connections = match &tools.connections {
+        Some(file) => Connections::load(file)?,
+        None => Connections::default(),
+    };
     Ok(Host {
+        connections,
         secrets: Secrets::new(tools.secrets.clone(), std::env::vars_os()),
         http_allow_private: tools.http_allow_private,
         ..Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall()))

@@ -1,7 +1,8 @@
 //! Gates: ready tasks that a limit of their run holds back (`max_parallel` of a mapped task, `max_active_tasks` of a run).
 //!
-//! A gate offers one task for each lane at a time: so a task that no worker serves never hides another behind the same gate, and a
-//! hundred thousand instances cost nothing before their turn. Part of the leader's term: built again from state at takeover.
+//! A gate offers one task for each lane at a time (and one of a higher priority beside it): so a task that no worker serves never hides
+//! another behind the same gate, and a hundred thousand instances cost nothing before their turn. An offer is no right to start: whoever
+//! takes it asks again whether the gate is open, and brings it back if not. Part of the leader's term: built again from state at takeover.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,18 +36,28 @@ type Queue = BTreeMap<Reverse<i32>, VecDeque<(RunNo, u32)>>;
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     queues: BTreeMap<Gate, BTreeMap<Option<Wants>, Queue>>,
-    /// Offered by a gate, and neither started nor dropped yet.
-    offered: BTreeMap<Gate, BTreeMap<Option<Wants>, (RunNo, u32)>>,
+    /// Offered by a gate, and neither started nor dropped yet, by priority.
+    offered: BTreeMap<Gate, BTreeMap<Option<Wants>, BTreeMap<i32, (RunNo, u32)>>>,
     /// Gates that may have something to offer.
     look: BTreeSet<Gate>,
 }
 
 impl Gates {
     pub(crate) fn park(&mut self, gate: &Gate, waiting: Waiting) {
-        let Waiting { wants, priority, run, task } = waiting;
-        let queue = self.queues.entry(gate.clone()).or_default().entry(wants).or_default();
-        queue.entry(Reverse(priority)).or_default().push_back((run, task));
+        let (run, task) = (waiting.run, waiting.task);
+        self.queue(gate, waiting).push_back((run, task));
         self.look.insert(gate.clone());
+    }
+
+    /// A task that a gate offered finds it closed again: it is the next to be offered.
+    pub(crate) fn bring_back(&mut self, gate: &Gate, waiting: Waiting) {
+        let (run, task) = (waiting.run, waiting.task);
+        self.queue(gate, waiting).push_front((run, task));
+    }
+
+    fn queue(&mut self, gate: &Gate, Waiting { wants, priority, .. }: Waiting) -> &mut VecDeque<(RunNo, u32)> {
+        let queue = self.queues.entry(gate.clone()).or_default().entry(wants).or_default();
+        queue.entry(Reverse(priority)).or_default()
     }
 
     /// A limit may be free again, or an offer was taken.
@@ -59,7 +70,8 @@ impl Gates {
     /// A task that a gate offered was started or dropped: the gate may offer another.
     pub(crate) fn left(&mut self, gate: &Gate, run: RunNo, task: u32) {
         if let Some(offered) = self.offered.get_mut(gate) {
-            offered.retain(|_, of| *of != (run, task));
+            offered.values_mut().for_each(|offers| offers.retain(|_, of| *of != (run, task)));
+            offered.retain(|_, offers| !offers.is_empty());
             if offered.is_empty() {
                 self.offered.remove(gate);
             }
@@ -71,24 +83,24 @@ impl Gates {
         !self.look.is_empty()
     }
 
-    /// What open gates offer: of each the first for each lane that has no offer of it.
+    /// What open gates offer: of each the first for each lane that has no offer of it, or none of its priority.
     pub(crate) fn offers(&mut self, mut is_open: impl FnMut(&Gate) -> bool) -> Vec<(Gate, Waiting)> {
         let mut offers = Vec::new();
         for gate in std::mem::take(&mut self.look) {
             let Some(queues) = self.queues.get_mut(&gate).filter(|_| is_open(&gate)) else { continue };
             let offered = self.offered.entry(gate.clone()).or_default();
             queues.retain(|wants, queue| {
-                if offered.contains_key(wants) {
-                    return true;
-                }
                 let Some(mut first) = queue.first_entry() else { return false };
                 let priority = first.key().0;
+                if offered.get(wants).is_some_and(|offers| offers.range(priority..).next().is_some()) {
+                    return true;
+                }
                 let next = first.get_mut().pop_front();
                 if first.get().is_empty() {
                     first.remove();
                 }
                 if let Some((run, task)) = next {
-                    offered.insert(wants.clone(), (run, task));
+                    offered.entry(wants.clone()).or_default().insert(priority, (run, task));
                     offers.push((gate.clone(), Waiting { wants: wants.clone(), priority, run, task }));
                 }
                 !queue.is_empty()
@@ -126,11 +138,18 @@ impl Gates {
             !of_run(gate) && !queues.is_empty()
         });
         self.offered.retain(|gate, _| !of_run(gate));
+        self.look.retain(|gate| !of_run(gate));
+    }
+
+    /// Every gate of which something is known.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> BTreeSet<Gate> {
+        self.queues.keys().chain(self.offered.keys()).chain(&self.look).cloned().collect()
     }
 
     /// Every task held back, for comparing with a rebuilt index.
     #[cfg(test)]
-    pub(crate) fn waiting(&self) -> BTreeSet<(RunNo, u32)> {
+    pub(crate) fn waiting(&self) -> Vec<(RunNo, u32)> {
         self.queues.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values).flatten().copied().collect()
     }
 }
@@ -142,6 +161,25 @@ mod tests {
     fn waiting(queue: &str, priority: i32, task: u32) -> Waiting {
         let wants = Wants { queue: queue.parse().unwrap(), labels: BTreeMap::new(), pool: None };
         Waiting { wants: Some(wants), priority, run: RunNo(1), task }
+    }
+
+    #[test]
+    fn a_gate_offers_a_task_of_a_higher_priority_beside_one_that_waits_for_its_slot() {
+        let gate = Gate::Run(RunNo(1));
+        let mut gates = Gates::default();
+        let offers = |gates: &mut Gates| gates.offers(|_| true).into_iter().map(|(_, w)| w.task).collect::<Vec<_>>();
+        gates.park(&gate, waiting("a", 0, 1));
+        gates.park(&gate, waiting("a", 0, 2));
+        assert_eq!(offers(&mut gates), [1]);
+        gates.park(&gate, waiting("a", 5, 3));
+        assert_eq!(offers(&mut gates), [3]);
+        gates.left(&gate, RunNo(1), 3);
+        assert!(offers(&mut gates).is_empty(), "1 is still there");
+        gates.left(&gate, RunNo(1), 1);
+        gates.bring_back(&gate, waiting("a", 0, 1));
+        assert_eq!(offers(&mut gates), [1], "before 2, as it was");
+        gates.forget(RunNo(1));
+        assert!(gates.known().is_empty());
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(crate) enum Next {
     Lease(Match),
     /// It left its lane: it is no longer to be leased.
     Stale(RunNo, u32),
+    /// It left its lane: a limit of its run holds it back again.
+    HeldBack(RunNo, u32),
     /// It left its lane: it wants more slots than its pool has at all.
     TooWide(RunNo, u32),
 }
@@ -92,6 +94,8 @@ pub(crate) enum Next {
 pub(crate) enum Candidate {
     /// It is no longer to be leased.
     Stale,
+    /// It is, but a limit of its run was reached while it waited.
+    HeldBack,
     /// It is; best not to this worker, which lost it.
     Ready { avoid: Option<WorkerName> },
 }
@@ -187,9 +191,16 @@ impl Lanes {
                 passed.insert(wants);
                 continue;
             };
-            let Candidate::Ready { avoid } = look(run, task) else {
-                lane.pop();
-                return Some(Next::Stale(run, task));
+            let avoid = match look(run, task) {
+                Candidate::Ready { avoid } => avoid,
+                Candidate::Stale => {
+                    lane.pop();
+                    return Some(Next::Stale(run, task));
+                }
+                Candidate::HeldBack => {
+                    lane.pop();
+                    return Some(Next::HeldBack(run, task));
+                }
             };
             if let Some(name) = &wants.pool {
                 let (free, slots) = pool(name);
@@ -275,7 +286,7 @@ impl Lanes {
 
     /// Every queued task, for comparing with a rebuilt index.
     #[cfg(test)]
-    pub(crate) fn queued(&self) -> BTreeSet<(RunNo, u32)> {
+    pub(crate) fn queued(&self) -> Vec<(RunNo, u32)> {
         let ready = |lane: &Lane| -> Vec<(RunNo, u32)> {
             let rotations = lane.ready.values().flat_map(|r| r.tasks.iter());
             rotations.flat_map(|(run, tasks)| tasks.iter().map(|(t, _)| (*run, *t))).collect()

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use penstock_common::pipeline::{Action, Task};
-use penstock_common::{Fence, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, WorkerName};
+use penstock_common::{Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, WorkerName};
 
 use crate::gates::{Gate, Gates, Waiting};
 use crate::lanes::{Candidate, Lanes, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::state::{State, Touched};
+use crate::timers::{Timer, Timers};
 
 /// The leader's indexes over state.
 #[derive(Debug, Default)]
@@ -25,9 +26,7 @@ pub(crate) struct Term {
     pub(crate) acting: BTreeSet<(RunNo, u32)>,
     /// Something may be leased that could not be before.
     pub(crate) matching: bool,
-    pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
-    /// When the leader steps in for each lease that has a timeout.
-    pub(crate) overdue: BTreeMap<Fence, Timestamp>,
+    pub(crate) timers: Timers,
     /// Tasks whose rule can no longer be satisfied.
     pub(crate) doomed: BTreeMap<RunNo, BTreeSet<u32>>,
     /// Runs that may have no open task left.
@@ -40,23 +39,6 @@ pub(crate) struct Term {
     pub(crate) kept: BTreeSet<(Timestamp, RunNo)>,
     /// Runs whose history is being written.
     pub(crate) archiving: BTreeSet<RunNo>,
-}
-
-/// What a time that comes makes possible.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
-    /// A task in RETRY may start, or a sensor is probed again.
-    Due(RunNo, u32),
-    /// A sensor, a person or another run was waited for too long: one wait of the task, named by when it began.
-    WaitedOut { run: RunNo, task: u32, since: Timestamp },
-    /// A ready task has waited too long for a slot: one wait of it, named by the generation and the attempts before it.
-    QueueTimeout { run: RunNo, task: u32, generation: u32, attempts: usize },
-    /// A run's generation has taken too long.
-    RunTimeout(RunNo, u32),
-    /// The worker should have ended this attempt long ago.
-    Overdue(Fence),
-    /// Answers and kept runs are looked at for their age.
-    Housekeeping,
 }
 
 const HOUSEKEEPING: Millis = Millis(60_000);
@@ -81,7 +63,7 @@ impl Term {
     }
 
     pub(crate) fn housekeep_next(&mut self) {
-        self.timers.insert((self.now.after(HOUSEKEEPING), Timer::Housekeeping));
+        self.timers.set(Timer::Housekeeping, self.now.after(HOUSEKEEPING));
     }
 
     /// Looks again at what an event touched.
@@ -118,10 +100,12 @@ impl Term {
                     self.ending.insert(no);
                 }
                 if let Some(timeout) = run.record.run_timeout.filter(|_| run.record.cancel.is_none()) {
-                    self.timers.insert((run.record.generation_at.after(timeout), Timer::RunTimeout(no, run.record.generation)));
+                    self.timers.set(Timer::RunTimeout(no), run.record.generation_at.after(timeout));
                 }
             }
             _ => {
+                self.timers.drop_run(no);
+                self.doomed.remove(&no);
                 self.starting.insert(run.record.pipeline.clone());
                 // A SUCCESS is archived at once and takes no place among these.
                 if run.record.state != Word::Success {
@@ -164,17 +148,18 @@ impl Term {
             },
             Word::Retry => match task.not_before {
                 Some(at) if at > self.now => {
-                    self.timers.insert((at, Timer::Due(no, index)));
+                    self.timers.set(Timer::Due(no, index), at);
                 }
                 _ if state.may_start(run, index) => self.make_ready(run, no, index),
                 _ => {}
             },
             Word::Running if task.reason == Some(Reason::Waiting) => self.touch_waiting(state, run, no, index),
             Word::Running => {
+                // A sensor's attempt goes on over probes: the lease is as old as the state.
                 if let Some(live) = task.live()
-                    && let Some(at) = overdue_at(run.spec(index), live.leased_at)
+                    && let Some(at) = overdue_at(run.spec(index), task.changed_at)
                 {
-                    self.watch_over(live.fence, at);
+                    self.timers.set(Timer::Overdue(live.fence), at);
                 }
             }
             _ => {}
@@ -186,32 +171,16 @@ impl Term {
         match &spec.action {
             Action::Wait(_) => match task.not_before {
                 Some(at) if at > self.now => {
-                    self.timers.insert((at, Timer::Due(no, index)));
+                    self.timers.set(Timer::Due(no, index), at);
                 }
                 _ if state.may_start(run, index) => self.make_ready(run, no, index),
                 _ => {}
             },
             _ => {
                 if let Some(timeout) = spec.timeout {
-                    let timer = Timer::WaitedOut { run: no, task: index, since: task.changed_at };
-                    self.timers.insert((task.changed_at.after(timeout), timer));
+                    self.timers.set(Timer::WaitedOut(no, index), task.changed_at.after(timeout));
                 }
             }
-        }
-    }
-
-    /// The leader ends an attempt at this time if its worker has not.
-    pub(crate) fn watch_over(&mut self, fence: Fence, at: Timestamp) {
-        if let Some(before) = self.overdue.insert(fence, at) {
-            self.timers.remove(&(before, Timer::Overdue(fence)));
-        }
-        self.timers.insert((at, Timer::Overdue(fence)));
-    }
-
-    /// A lease is over: else timers of ended attempts would stay for as long as their timeouts.
-    pub(crate) fn watched(&mut self, fence: Fence) {
-        if let Some(at) = self.overdue.remove(&fence) {
-            self.timers.remove(&(at, Timer::Overdue(fence)));
         }
     }
 
@@ -224,8 +193,7 @@ impl Term {
             None => self.enter(run, waiting),
         }
         if let Some(timeout) = spec.queue_timeout.filter(|_| !run.task(index).waits()) {
-            let (generation, attempts) = (run.record.generation, run.task(index).attempts.len());
-            self.timers.insert((self.now.after(timeout), Timer::QueueTimeout { run: no, task: index, generation, attempts }));
+            self.timers.set(Timer::QueueTimeout(no, index), self.now.after(timeout));
         }
     }
 
@@ -265,8 +233,22 @@ impl Term {
         }
     }
 
-    /// A task wants more slots than its pool has.
+    /// A task's turn has come and a limit of its run was reached meanwhile: it goes back to that gate.
+    pub(crate) fn hold_back(&mut self, state: &State, run: &Run, no: RunNo, index: u32) {
+        let gates = gates_of(run, no, index);
+        let closed = gates.iter().position(|gate| !is_open(state, gate)).unwrap_or(0);
+        for gate in gates.iter().skip(closed) {
+            self.gates.left(gate, no, index);
+        }
+        if let Some(gate) = gates.get(closed) {
+            let spec = run.spec(index);
+            self.gates.bring_back(gate, Waiting { wants: wants(spec), priority: spec.priority, run: no, task: index });
+        }
+    }
+
+    /// A task wants more slots than its pool has: it hides no other behind its gates.
     pub(crate) fn too_wide(&mut self, run: &Run, no: RunNo, index: u32) {
+        self.left(run, no, index);
         let spec = run.spec(index);
         if let Some(pool) = &spec.pool {
             let waiting = Waiting { wants: wants(spec), priority: spec.priority, run: no, task: index };
@@ -293,7 +275,7 @@ impl Term {
             || !self.gone.is_empty()
             || self.gates.is_to_look()
             || self.matching;
-        if backlog { Some(Timestamp(0)) } else { self.timers.first().map(|(at, _)| *at) }
+        if backlog { Some(Timestamp(0)) } else { self.timers.first() }
     }
 }
 
@@ -322,6 +304,11 @@ pub(crate) fn gates_of(run: &Run, no: RunNo, index: u32) -> Vec<Gate> {
     let mapped = run.instance(index).filter(|_| spec.max_parallel.is_some() && !run.task(index).waits());
     let of_run = run.plan.pipeline.max_active_tasks.filter(|_| !spec.action.is_the_schedulers());
     mapped.map(|(node, _)| Gate::Mapped(no, node)).into_iter().chain(of_run.map(|_| Gate::Run(no))).collect()
+}
+
+/// Whether every limit of its run lets a task start.
+pub(crate) fn gates_are_open(state: &State, no: RunNo, index: u32) -> bool {
+    state.runs.get(&no).is_none_or(|run| gates_of(run, no, index).iter().all(|gate| is_open(state, gate)))
 }
 
 /// Whether a limit lets another task start.

@@ -16,7 +16,8 @@ use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::term::{Timer, candidate, overdue_at};
+use crate::term::{candidate, gates_are_open, overdue_at};
+use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
 const SKIPS_PER_EVENT: usize = 4_096;
@@ -48,11 +49,7 @@ impl Deciding<'_> {
 
     fn fire_timers(&mut self) {
         while self.room() > 0 {
-            let Some((at, _)) = self.term.timers.first() else { return };
-            if *at > self.term.now {
-                return;
-            }
-            let Some((_, timer)) = self.term.timers.pop_first() else { return };
+            let Some(timer) = self.term.timers.pop(self.term.now) else { return };
             self.fire(timer);
         }
     }
@@ -65,32 +62,32 @@ impl Deciding<'_> {
                     self.term.make_ready(run, no, task);
                 }
             }
-            Timer::WaitedOut { run: no, task, since } => {
-                let same = |run: &&Run| run.task(task).waits() && run.task(task).changed_at == since;
-                if let Some(run) = self.state.runs.get(&no).filter(same) {
-                    let child = run.task(task).child().cloned();
-                    let detail = format!("waited longer than its timeout of {}", run.spec(task).timeout.unwrap_or_default());
-                    self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail);
-                    self.stop_child(child.as_ref(), "the task that started it waited too long");
-                }
-            }
-            Timer::QueueTimeout { run: no, task, generation, attempts } => {
-                let same_wait = |run: &Run| run.record.generation == generation && run.task(task).attempts.len() == attempts;
+            Timer::WaitedOut(no, task) => self.waited_out(no, task),
+            Timer::QueueTimeout(no, task) => {
                 let waits = matches!(candidate(self.state, self.term.now, no, task), Candidate::Ready { .. });
-                if waits && self.state.runs.get(&no).is_some_and(same_wait) {
+                if waits && self.state.runs.get(&no).is_some_and(|run| !run.task(task).waits()) {
                     self.end_task(no, task, State::Failed, Some(Reason::QueueTimeout), "");
                 }
             }
-            Timer::RunTimeout(no, generation) => self.time_out(no, generation),
+            Timer::RunTimeout(no) => self.time_out(no),
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
         }
     }
 
-    fn time_out(&mut self, no: RunNo, generation: u32) {
+    /// A person or another run was waited for too long.
+    fn waited_out(&mut self, no: RunNo, task: u32) {
+        let Some(run) = self.state.runs.get(&no) else { return };
+        let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
+        let child = run.task(task).child().cloned();
+        self.end_task(no, task, State::Failed, Some(Reason::Timeout), &format!("waited longer than its timeout of {timeout}"));
+        self.stop_child(child.as_ref(), "the task that started it waited too long");
+    }
+
+    fn time_out(&mut self, no: RunNo) {
         let Some(run) = self.state.runs.get(&no) else { return };
         let record = &run.record;
-        if record.state != State::Running || record.generation != generation || record.cancel.is_some() {
+        if record.state != State::Running || record.cancel.is_some() {
             return;
         }
         let note = format!("longer than run_timeout {}", record.run_timeout.unwrap_or_default());
@@ -237,12 +234,21 @@ impl Deciding<'_> {
         self.term.matching = true;
         while self.room() > 0 {
             let (state, now) = (&*self.state, self.term.now);
-            let next = self.term.lanes.next(|run, task| candidate(state, now, run, task), |pool| state.pool_free(pool));
+            let look = |run, task| match candidate(state, now, run, task) {
+                Candidate::Ready { .. } if !gates_are_open(state, run, task) => Candidate::HeldBack,
+                other => other,
+            };
+            let next = self.term.lanes.next(look, |pool| state.pool_free(pool));
             match next {
                 Some(Next::Lease(found)) => self.lease(found),
                 Some(Next::Stale(no, task)) => {
                     if let Some(run) = self.state.runs.get(&no) {
                         self.term.left(run, no, task);
+                    }
+                }
+                Some(Next::HeldBack(no, task)) => {
+                    if let Some(run) = self.state.runs.get(&no) {
+                        self.term.hold_back(self.state, run, no, task);
                     }
                 }
                 Some(Next::TooWide(no, task)) => {
@@ -274,7 +280,7 @@ impl Deciding<'_> {
         }
         self.emit(Event::AttemptLeased { run: no, task, number, fence, worker, session: session.clone(), at: self.now.now });
         if let Some(at) = overdue_at(&lease.spec, self.now.now) {
-            self.term.watch_over(fence, at);
+            self.term.timers.set(Timer::Overdue(fence), at);
         }
         self.effect(Effect::Lease { session, lease });
     }

@@ -24,6 +24,7 @@ use crate::input::{Answer, Decision, Effect, Input, Rejection};
 use crate::machine::run::Run;
 use crate::state::State;
 use crate::term::Term;
+use crate::timers::Timer;
 
 /// A decision in the making.
 pub(crate) struct Deciding<'a> {
@@ -86,9 +87,20 @@ impl Deciding<'_> {
     /// Applies an event and indexes what it touched.
     pub(crate) fn emit(&mut self, event: Event) {
         let session = match &event {
-            Event::AttemptLeased { session, .. } => Some(session.clone()),
+            Event::AttemptLeased { run, task, session, .. } => {
+                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                Some(session.clone())
+            }
+            Event::TaskWaiting { run, task, .. } => {
+                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                None
+            }
+            Event::TaskEnded(end) => {
+                self.term.timers.drop_task(end.run, end.task);
+                None
+            }
             Event::AttemptEnded { fence, .. } | Event::TaskRetrying { fence, .. } | Event::AttemptWaiting { fence, .. } => {
-                self.term.watched(*fence);
+                self.term.timers.drop(Timer::Overdue(*fence));
                 self.state.leases.get(fence).map(|holder| holder.session.clone())
             }
             _ => None,
@@ -107,6 +119,7 @@ impl Deciding<'_> {
             self.recount_slots(&session);
         }
         for (fence, session) in released {
+            self.term.timers.drop(Timer::Overdue(fence));
             self.recount_slots(&session);
             self.effect(Effect::Kill { session, fence });
         }

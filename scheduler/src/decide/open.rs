@@ -10,7 +10,7 @@ use crate::expression::Expressions;
 use crate::input::{Rejection, Submit};
 use crate::lanes::Candidate;
 use crate::machine::run::Run;
-use crate::term::{asks, candidate};
+use crate::term::{asks, candidate, gates_are_open};
 
 /// Tasks whose `if` is evaluated before their skips are written.
 const OPENED_PER_EVENT: usize = 1_024;
@@ -52,7 +52,7 @@ impl Deciding<'_> {
         self.term.make_ready(run, no, task);
     }
 
-    fn expressions(&self, run: &Run, task: u32) -> Expressions<'static> {
+    fn expressions(&self, run: &Run, task: u32) -> Expressions {
         let number = run.task(task).attempts.last().map_or(1, |a| a.number + 1);
         Expressions::new(&lease_of(self.state, run, task, number, Fence(0), self.now.now))
     }
@@ -92,8 +92,13 @@ impl Deciding<'_> {
         while self.room() > 0 {
             let Some((no, task)) = self.term.acting.pop_first() else { return };
             let Some(run) = self.state.runs.get(&no) else { continue };
+            let stale = matches!(candidate(self.state, self.term.now, no, task), Candidate::Stale);
+            if !stale && !gates_are_open(self.state, no, task) {
+                self.term.hold_back(self.state, run, no, task);
+                continue;
+            }
             self.term.left(run, no, task);
-            if matches!(candidate(self.state, self.term.now, no, task), Candidate::Stale) {
+            if stale {
                 continue;
             }
             match run.spec(task).action.clone() {

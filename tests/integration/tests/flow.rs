@@ -87,7 +87,10 @@ async fn what_waits_for_people_and_other_runs_takes_no_slot_and_survives_the_lea
     let _turn = turn().await;
     let mut cluster = Cluster::start(Options { coordinators: 2, workers: 1, slots: 1, ..Options::default() }).await;
     let client = cluster.client();
-    client.register("c", "pipeline: child\nparams: {n: {type: int}}\ntasks:\n  a: {shell: \"until [ -e go ]; do sleep 0.1; done\"}\n").await.unwrap();
+    client
+        .register("c", "pipeline: child\nparams: {n: {type: int}}\ntasks:\n  a: {shell: \"until [ -e go ]; do sleep 0.1; done\"}\n")
+        .await
+        .unwrap();
     let document = "pipeline: p\nparams: {n: {type: int, default: 7}}\ntasks:\n  ask: {approve: Is it well?}\n  no: {approve: Really?, allow_failure: true}\n  call: {pipeline: {name: child, params: {n: \"{{ params.n }}\"}}}\n  work: {shell: echo I run beside those that wait, depends_on: {no: completed}}\n  end: {run: [echo, \"{{ outputs.call.run_id }}\"], depends_on: [ask, call, work]}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
@@ -158,7 +161,7 @@ async fn an_items_file_maps_a_task_over_a_failover_and_over_a_restart() {
     let server = ["--checkpoint-entries", "5", "--journal-keep", "0"].map(str::to_owned).to_vec();
     let mut cluster = Cluster::start(Options { coordinators: 1, workers: 2, server, ..Options::default() }).await;
     let client = cluster.client();
-    let document = "pipeline: p\ntasks:\n  list: {shell: \"seq 1 2000 > $PENSTOCK_ITEMS\"}\n  hold: {depends_on: [list], shell: \"until [ -e go ]; do sleep 0.1; done\"}\n  each: {depends_on: [list, hold], for_each: items.list, noop: true}\n  pair: {depends_on: [\"each[*]\"], noop: true}\n  odd: {for_each: [a, b], shell: \"echo \\\"{\\\\\\\"output\\\\\\\": {\\\\\\\"k\\\\\\\": \\\\\\\"$X\\\\\\\"}}\\\" >> $PENSTOCK_OUTPUT\", env: {X: \"{{ item }}!\"}}\n  end: {depends_on: [pair, odd], run: [test, \"{{ outputs.odd.k }}\", \"=\", '[\"a!\", \"b!\"]']}\n";
+    let document = "pipeline: p\ntasks:\n  list: {shell: \"seq 1 2000 > $PENSTOCK_ITEMS\"}\n  hold: {depends_on: [list], shell: \"until [ -e go ]; do sleep 0.1; done\"}\n  each: {depends_on: [list, hold], for_each: items.list, noop: true}\n  pair: {depends_on: [\"each[*]\"], noop: true}\n  odd: {for_each: [a, b], shell: \"echo \\\"{\\\\\\\"output\\\\\\\": {\\\\\\\"k\\\\\\\": \\\\\\\"$X\\\\\\\"}}\\\" >> $PENSTOCK_OUTPUT\", env: {X: \"{{ item }}!\"}}\n  end: {depends_on: [pair, odd], run: [test, \"{{ outputs.odd.k }}\", \"=\", '[\"a!\",\"b!\"]']}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     eventually("the items are there, and a checkpoint names them", LATE, || async {

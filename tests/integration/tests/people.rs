@@ -41,7 +41,8 @@ async fn a_folder_is_registered_whole_or_not_at_all_and_pruned() {
     std::fs::remove_file(folder.join("broken.yaml")).unwrap();
 
     let dry = cluster.penstock(&["register", folder_name, "--prune", "--dry-run"]).await.well();
-    for line in ["pipeline a version 1: new version", "pipeline b version 1: new version", "pipeline old version 1: would be unregistered"] {
+    for line in ["pipeline a version 1: new version", "pipeline b version 1: new version", "pipeline old version 1: would be unregistered"]
+    {
         assert!(dry.stdout.contains(line), "{}", dry.stdout);
     }
     assert_eq!(names().await, ["old", "elsewhere/x"], "a dry run changes nothing");
@@ -69,7 +70,8 @@ async fn a_paused_pipeline_starts_nothing_and_a_paused_run_goes_on_when_it_is_re
     cluster.penstock(&["pause", "--pipeline", "p"]).await.well();
     client.submit(submit("p", "s")).await.unwrap();
     std::fs::write(cluster.code().join("go"), "").unwrap();
-    eventually("what ran has ended", SOON, || async { (client.get("r", 0).await.ok()?.tasks[0].state() == State::Success).then_some(()) }).await;
+    eventually("what ran has ended", SOON, || async { (client.get("r", 0).await.ok()?.tasks[0].state() == State::Success).then_some(()) })
+        .await;
     let kinds = |ran: penstock_integration::Ran| -> Vec<String> {
         ran.json().as_array().unwrap().iter().map(|w| w["kind"].as_str().unwrap().to_owned()).collect()
     };

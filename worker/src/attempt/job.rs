@@ -80,6 +80,16 @@ impl<'a> Job<'a> {
         &self.masks
     }
 
+    /// A value of the worker's configuration, which is no template. It may be or hold a password, so a secret is masked.
+    pub(crate) async fn configured(&mut self, what: &str, setting: &Setting) -> Result<String, Verdict> {
+        match setting {
+            Setting::Template(text) => Ok(text.clone()),
+            Setting::Secret { secret } => {
+                self.secret(secret).await.map_err(|verdict| Verdict { detail: format!("{what}: {}", verdict.detail), ..verdict })
+            }
+        }
+    }
+
     /// The value of a setting.
     pub(crate) async fn setting(&mut self, element: &str, setting: &Setting) -> Result<String, Verdict> {
         match setting {

@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows the connection, slots or other attempts; retrying is decided by the coordinator.
 
+pub(crate) mod connections;
 pub(crate) mod environment;
 pub(crate) mod follow;
 pub(crate) mod halt;
@@ -35,6 +36,7 @@ use self::halt::Halt;
 use self::job::Job;
 use crate::executor::{self, noop};
 
+pub use self::connections::{Connections, Error as ConnectionsError};
 pub use self::environment::inherited;
 pub use self::secrets::{Missing, Secrets};
 pub use crate::executor::process::{become_subreaper, supervise, wait_for_leftovers};
@@ -59,6 +61,8 @@ pub struct Host {
     pub clock: Clock,
     /// The secrets that documents name.
     pub secrets: Secrets,
+    /// The databases that documents name.
+    pub connections: Connections,
     /// Whether `http` tasks may connect to addresses that are not of the public internet.
     pub http_allow_private: bool,
 }
@@ -75,6 +79,7 @@ impl Host {
             env: inherited(std::env::vars_os()).into(),
             clock,
             secrets: Secrets::default(),
+            connections: Connections::default(),
             http_allow_private: false,
         }
     }

@@ -57,7 +57,8 @@ impl OutputFiles {
 impl Drop for OutputFiles {
     fn drop(&mut self) {
         for path in [&self.output, &self.items] {
-            let _ = std::fs::remove_file(path); // the program may have removed it, or never made it
+            // The program may have removed it, never made it, or made something else of it.
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
         }
     }
 }

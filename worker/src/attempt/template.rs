@@ -8,12 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Object, ObjectRepr, Serde};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId};
+use penstock_common::{Interval, TaskId, engine};
 use serde_json::Value as Json;
 
 /// Instructions one template may take: far more than a command line needs, and over in milliseconds.
@@ -66,7 +65,7 @@ impl Templates {
             ("outputs", Value::from_object(AnyTask(of_tasks))),
         ];
         context.insert("previous", Value::from_pairs(before));
-        Self { environment: environment(), context: Value::from_pairs(context), names: names(lease, params) }
+        Self { environment: engine::engine(FUEL), context: Value::from_pairs(context), names: names(lease, params) }
     }
 
     /// Renders what becomes an argument or a variable. `element` says which, such as `run[2]`; an error says what to change.
@@ -91,8 +90,7 @@ impl Templates {
         if !has_tags(template) {
             return Ok(template.to_owned());
         }
-        let rendered =
-            self.environment.render_str(template, &self.context).map_err(|error| self.explain(element, template, &error))?;
+        let rendered = self.environment.render_str(template, &self.context).map_err(|error| self.explain(element, template, &error))?;
         if rendered.len() > MAX_TEXT_BYTES {
             return Err(format!(
                 "{element} {}: the value is {} bytes, and at most {MAX_TEXT_BYTES} are possible: store the data and pass a reference to it",
@@ -111,9 +109,9 @@ impl Templates {
                 Some(value) => value,
                 None => self.text(element, template)?.into(),
             },
-            Json::Array(items) => {
-                Json::Array(items.iter().enumerate().map(|(i, item)| self.json(&format!("{element}[{i}]"), item)).collect::<Result<_, _>>()?)
-            }
+            Json::Array(items) => Json::Array(
+                items.iter().enumerate().map(|(i, item)| self.json(&format!("{element}[{i}]"), item)).collect::<Result<_, _>>()?,
+            ),
             Json::Object(fields) => {
                 let field = |(key, field): (&String, &Json)| Ok((key.clone(), self.json(&format!("{element}.{key}"), field)?));
                 Json::Object(fields.iter().map(field).collect::<Result<_, String>>()?)
@@ -133,7 +131,8 @@ impl Templates {
         if value.is_undefined() {
             return Err(format!("{element} {}: undefined value. Defined here: {}", shown(template), self.names));
         }
-        let value = serde_json::to_value(&value).map_err(|error| format!("{element} {}: this value is not JSON: {error}", shown(template)))?;
+        let value =
+            serde_json::to_value(&value).map_err(|error| format!("{element} {}: this value is not JSON: {error}", shown(template)))?;
         if value.as_str().map_or(0, str::len) > MAX_TEXT_BYTES {
             return Err(format!("{element} {}: the value has more than {MAX_TEXT_BYTES} bytes", shown(template)));
         }
@@ -145,10 +144,10 @@ impl Templates {
         if !has_tags(template) {
             return Ok(vec![Piece::Text(template.to_owned())]);
         }
-        let mut marking = environment();
+        let mut marking = engine::engine(FUEL);
         marking.set_formatter(|out, state, value| {
             if value.is_undefined() || value.is_safe() {
-                return minijinja::escape_formatter(out, state, value);
+                return engine::write(out, state, value);
             }
             // None of them within: a value could end itself, and what follows would pass for the document's words.
             let text = value.to_string().replace([BEGIN, END], "");
@@ -173,16 +172,6 @@ impl Templates {
             _ => format!("{element}: {why}"),
         }
     }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
-        environment.set_syntax(syntax);
-    }
-    environment.set_fuel(Some(FUEL));
-    environment
 }
 
 fn has_tags(template: &str) -> bool {

@@ -80,3 +80,14 @@ pub(crate) async fn execute(job: &mut Job<'_>) -> Result<Done, Verdict> {
         }
     }
 }
+
+/// The error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

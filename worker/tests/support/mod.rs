@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod postgres;
+pub mod server;
+pub mod tls;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,4 +159,12 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 pub fn assert_ended(ended: &Ended, state: State, reason: Reason) {
     assert_eq!((ended.state, ended.reason), (state, Some(reason)), "{}", ended.detail);
     assert!(ended.detail.len() <= MAX_DETAIL_BYTES);
+}
+
+pub async fn eventually_async(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < LIMIT, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

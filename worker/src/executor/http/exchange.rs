@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use hyper::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt;
@@ -18,7 +20,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use url::Url;
 
 use super::{address, target};
-use crate::executor::tls;
+use crate::executor::{chain, tls};
 
 /// Redirects followed.
 const MAX_REDIRECTS: usize = 10;
@@ -204,15 +206,4 @@ async fn secured(url: &Url, stream: TcpStream) -> Result<Box<dyn Io>, Failure> {
         Ok(secured) => Ok(Box::new(secured.map_err(|error| failed(&error))?)),
         Err(_) => Err(failed(&format!("no answer within {} s", CONNECT_FOR.as_secs()))),
     }
-}
-
-/// The error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

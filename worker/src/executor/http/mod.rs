@@ -18,6 +18,8 @@ mod address;
 mod exchange;
 mod target;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -25,9 +27,11 @@ use penstock_common::Reason;
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::{Body, Http, Setting};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use self::exchange::{Answer, Failure, Message};
 use super::{Done, Executor};
+use crate::attempt::halt::at;
 use crate::attempt::job::Job;
 use crate::attempt::judge::Verdict;
 use crate::attempt::log::clean;
@@ -39,6 +43,8 @@ const KEPT_BYTES: usize = 1024 * 1024;
 const SHOWN_BYTES: usize = 4 * 1024;
 /// What of it is shown.
 const MAX_SHOWN_CHARS: usize = 600;
+/// How long a sensor's request may take: it holds a slot meanwhile.
+pub(super) const PROBE_FOR: Duration = Duration::from_secs(60);
 /// Headers that say how the message is sent: they are the connection's.
 const OF_CONNECTION: [&str; 6] = ["connection", "content-length", "te", "trailer", "transfer-encoding", "upgrade"];
 
@@ -55,27 +61,33 @@ pub(super) enum Unanswered {
 
 impl Executor for Request<'_> {
     async fn execute(self, job: &mut Job<'_>) -> Result<Done, Verdict> {
-        let answer = self.answer(job).await?.map_err(|unanswered| match unanswered {
+        let answer = self.answer(job, None).await?.map_err(|unanswered| match unanswered {
             Unanswered::Refused(verdict) => verdict,
             Unanswered::Failed(why) => Verdict::failed(Reason::ExitCode, &why),
         })?;
-        let mut outputs = Outputs::default();
-        outputs.0.insert("status".into(), answer.status.as_u16().to_string());
-        if self.0.keep_body {
-            if answer.bytes > answer.body.len() {
-                return Err(output::too_large(answer.bytes));
-            }
-            outputs.0.insert("body".into(), self.body(&answer, job).to_string());
-        }
-        output::check(&outputs)?;
+        let outputs = self.outputs(&answer, job)?;
         let metrics = Metrics([("bytes".to_owned(), answer.bytes as f64)].into());
         Ok(Done::Ended { verdict: Verdict::success(), metrics, outputs, items: None })
     }
 }
 
 impl Request<'_> {
-    /// An answer that is a success. An `Err` of the outer kind is that the attempt was stopped or the document is wrong.
-    pub(super) async fn answer(&self, job: &mut Job<'_>) -> Result<Result<Answer, Unanswered>, Verdict> {
+    /// What of an answer goes downstream.
+    pub(super) fn outputs(&self, answer: &Answer, job: &mut Job<'_>) -> Result<Outputs, Verdict> {
+        let mut outputs = Outputs::default();
+        outputs.0.insert("status".into(), answer.status.as_u16().to_string());
+        if self.0.keep_body {
+            if answer.bytes > answer.body.len() {
+                return Err(output::too_large(answer.bytes));
+            }
+            outputs.0.insert("body".into(), body(answer, job).to_string());
+        }
+        output::check(&outputs)?;
+        Ok(outputs)
+    }
+
+    /// An answer that is a success, `within` that time if there is one. An `Err` of the outer kind is that the attempt was stopped or the document is wrong.
+    pub(super) async fn answer(&self, job: &mut Job<'_>, within: Option<Duration>) -> Result<Result<Answer, Unanswered>, Verdict> {
         let http = self.0;
         let message = self.message(job).await?;
         job.started_at = (job.host.clock)();
@@ -85,6 +97,7 @@ impl Request<'_> {
         let sent = tokio::select! {
             sent = message.send(job.host.http_allow_private, keep, is_success) => sent,
             cause = job.halt.next() => return Err(cause.verdict()),
+            () = at(within.map(|limit| Instant::now() + limit)) => Err(Failure::Network(format!("no answer within {} s", within.unwrap_or_default().as_secs()))),
         };
         let answer = match sent {
             Ok(answer) => answer,
@@ -102,22 +115,12 @@ impl Request<'_> {
         Ok(Err(Unanswered::Failed(format!("HTTP {} from {}: {said}", answer.status.as_u16(), answer.url))))
     }
 
-    fn body(&self, answer: &Answer, job: &mut Job<'_>) -> Value {
-        let media = answer.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if (media == "application/json" || media.ends_with("+json")) && !answer.body.is_empty() {
-            match serde_json::from_slice(&answer.body) {
-                Ok(value) => return value,
-                Err(error) => job.log.notice(&format!("the body is said to be {media} and is not ({error}): it is put out as text")),
-            }
-        }
-        String::from_utf8_lossy(&answer.body).into()
-    }
-
     async fn message(&self, job: &mut Job<'_>) -> Result<Message, Verdict> {
         let http = self.0;
         let wrong = |why: String| Verdict::failed(Reason::Template, &why);
         let method = Method::from_bytes(http.method.as_bytes()).map_err(|_| wrong(format!("http.method: {:?} is none", http.method)))?;
-        let url = job.templates.pieces("http.url", &http.url).and_then(|pieces| target::url(&pieces).map_err(|why| format!("http.url: {why}")));
+        let url =
+            job.templates.pieces("http.url", &http.url).and_then(|pieces| target::url(&pieces).map_err(|why| format!("http.url: {why}")));
         let url = url.map_err(wrong)?;
 
         let mut headers = HeaderMap::new();
@@ -160,4 +163,15 @@ impl Request<'_> {
         }
         Ok(Message { method, url, headers, secrets, body })
     }
+}
+
+fn body(answer: &Answer, job: &mut Job<'_>) -> Value {
+    let media = answer.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if (media == "application/json" || media.ends_with("+json")) && !answer.body.is_empty() {
+        match serde_json::from_slice(&answer.body) {
+            Ok(value) => return value,
+            Err(error) => job.log.notice(&format!("the body is said to be {media} and is not ({error}): it is put out as text")),
+        }
+    }
+    String::from_utf8_lossy(&answer.body).into()
 }
