@@ -52,7 +52,8 @@ impl Deciding<'_> {
             return Err(Rejection::Refused("a mapped task is marked by its instances, as load[0]".to_owned()));
         }
         let mut generation = run.record.generation;
-        if run.record.state.is_terminal() {
+        let opens = run.record.state.is_terminal();
+        if opens {
             self.ended_run(&id)?;
             generation += 1;
             let mut again = run.plan.cone(marked.iter().map(|&t| run.node(t)), |t| &t.downstream);
@@ -88,7 +89,8 @@ impl Deciding<'_> {
                 reason: Some(Reason::Marked),
                 detail: audit.note.clone(),
                 outputs: Outputs::default(),
-                audit: Some(audit),
+                // Where a generation was opened that says it already.
+                audit: (!opens).then_some(audit),
                 not_before: None,
                 at: self.now.now,
             })));
