@@ -96,7 +96,7 @@ impl Term {
         match run.record.state {
             Word::Pending => {
                 self.starting.insert(run.record.pipeline.clone());
-                if run.record.cancel.is_some() {
+                if run.open_tasks() == 0 {
                     self.ending.insert(no);
                 }
             }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! PENDING (queued) ─▶ RUNNING ─▶ SUCCESS | FAILED | CANCELLED
-//!     └──────────────────────────▶ CANCELLED          (any of these ─▶ PENDING: a new generation, queued like a new run)
+//!     └──────────────────────────▶ SUCCESS | FAILED (people marked every task) | CANCELLED
+//!                                  (any of these ─▶ PENDING: a new generation, queued like a new run)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -630,7 +631,7 @@ impl Run {
 /// Whether a run may go from one state to another.
 pub(crate) fn allowed(from: State, to: State) -> bool {
     use State::{Cancelled, Failed, Pending, Running, Success};
-    matches!((from, to), (Pending, Running | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
+    matches!((from, to), (Pending, Running | Success | Failed | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
 }
 
 /// Moves a run.
@@ -652,6 +653,8 @@ mod tests {
         use State::{Cancelled, Failed, Pending, Running, Success};
         let drawn = [
             (Pending, Running),
+            (Pending, Success),
+            (Pending, Failed),
             (Pending, Cancelled),
             (Running, Success),
             (Running, Failed),

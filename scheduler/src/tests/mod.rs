@@ -12,6 +12,7 @@ mod fleet;
 mod measure;
 mod model;
 mod people;
+mod random;
 mod scale;
 mod scenarios;
 mod world;

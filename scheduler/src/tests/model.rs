@@ -103,10 +103,12 @@ pub(super) enum Outcome {
     Output(usize),
     /// Outputs, as JSON texts.
     Put(&'static str, String),
-    /// It wrote an items file of these numbers.
+    /// It wrote an items file of so many numbers.
     Items(u32),
     /// It wrote so many records.
     Records(f64),
+    /// All of these at once.
+    Full { outputs: Vec<(&'static str, String)>, items: Option<u32>, records: f64 },
     Exit(i32),
     /// The task said that trying again is of no use.
     Fail,
@@ -121,7 +123,7 @@ pub(super) enum Outcome {
 pub(super) fn report(outcome: &Outcome, at: i64) -> Report {
     match outcome {
         Outcome::NotYet(ms) => Report::Waiting { until: Timestamp(at + *ms as i64), detail: "not there".into() },
-        Outcome::Items(count) => {
+        Outcome::Items(count) | Outcome::Full { items: Some(count), .. } => {
             let items = (0..*count).map(|n| Arc::from(n.to_string())).collect();
             Report::Ended { ended: ended(outcome, at), items: Some(Arc::new(Items::new(items).unwrap())) }
         }
@@ -140,10 +142,11 @@ pub(super) fn ended(outcome: &Outcome, at: i64) -> Ended {
     let outputs = match outcome {
         Outcome::Output(bytes) => BTreeMap::from([("k".to_owned(), "x".repeat(*bytes))]),
         Outcome::Put(key, value) => BTreeMap::from([((*key).to_owned(), value.clone())]),
+        Outcome::Full { outputs, .. } => outputs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
         _ => BTreeMap::new(),
     };
     let metrics = match outcome {
-        Outcome::Records(count) => BTreeMap::from([(Metrics::RECORDS_OUT.to_owned(), *count)]),
+        Outcome::Records(count) | Outcome::Full { records: count, .. } => BTreeMap::from([(Metrics::RECORDS_OUT.to_owned(), *count)]),
         _ => BTreeMap::new(),
     };
     Ended {

@@ -44,7 +44,8 @@ impl Checker {
         assert_eq!(number, expected, "T3: attempts are numbered without a gap");
         assert!(shadow.live.is_none(), "T3, T4: an attempt starts before the last one ended");
         assert!(fence > self.last_fence, "T4: fence {fence} after {}", self.last_fence);
-        assert!(shadow.of_generation <= spec.retries.max + spec.max_lost, "T6: attempt {} of a generation", shadow.of_generation + 1);
+        let budget = spec.retries.max + spec.max_lost;
+        assert!(resumes || shadow.of_generation <= budget, "T6: attempt {} of a generation: {shadow:?}", shadow.of_generation + 1);
         self.limits_hold(run, task, resumes);
         if self.judges_inputs {
             let attached = self.sessions.get(session).expect("a lease to a session that is not attached");

@@ -78,10 +78,10 @@ pub(super) enum Says {
 }
 
 impl RunShadow {
-    pub(super) fn node(&self, task: u32) -> u32 {
+    pub(in crate::tests) fn node(&self, task: u32) -> u32 {
         self.tasks[task as usize].instance.map_or(task, |(node, _)| node)
     }
-    pub(super) fn spec(&self, task: u32) -> &Task {
+    pub(in crate::tests) fn spec(&self, task: u32) -> &Task {
         &self.plan.task(self.node(task)).spec
     }
     pub(super) fn node_of(&self, id: &TaskId) -> u32 {
@@ -248,7 +248,7 @@ impl RunShadow {
         self.directly_below(branch).into_iter().filter(|t| !kept.contains(t)).collect()
     }
 
-    pub(super) fn directly_below(&self, node: u32) -> BTreeSet<u32> {
+    pub(in crate::tests) fn directly_below(&self, node: u32) -> BTreeSet<u32> {
         let id = &self.plan.task(node).id;
         let names = |t: &Task| t.depends_on.iter().any(|d| d.task == *id) || t.setup.as_ref() == Some(id);
         (0..).zip(self.plan.tasks()).filter(|(_, t)| names(&t.spec)).map(|(i, _)| i).collect()
