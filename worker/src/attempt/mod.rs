@@ -37,6 +37,9 @@ use crate::executor::{self, noop};
 
 pub use self::environment::inherited;
 pub use self::secrets::{Missing, Secrets};
+pub use crate::executor::container::{CommandLine, ContainerRuntime, Containers, remove_leftovers as remove_leftover_containers};
+#[cfg(feature = "kubernetes")]
+pub use crate::executor::container::{Kubernetes, KubernetesAccess, KubernetesOptions, KubernetesOwner};
 pub use crate::executor::process::{become_subreaper, supervise, wait_for_leftovers};
 
 /// The wall clock, injected: it serves display only, deadlines use the runtime's monotonic clock.
@@ -59,6 +62,8 @@ pub struct Host {
     pub clock: Clock,
     /// The secrets that documents name.
     pub secrets: Secrets,
+    /// What runs images; without it, tasks of type `container` fail here.
+    pub containers: Option<Containers>,
 }
 
 impl Host {
@@ -73,6 +78,7 @@ impl Host {
             env: inherited(std::env::vars_os()).into(),
             clock,
             secrets: Secrets::default(),
+            containers: None,
         }
     }
 }
