@@ -6,5 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod podman;
+#[cfg(feature = "kubernetes")]
+mod schemas;
+#[cfg(feature = "kubernetes")]
+mod stub;
 mod world;

@@ -276,8 +276,7 @@ async fn a_secret_reaches_the_container_and_is_shown_nowhere() {
         }
         std::fs::write(podman.shared("go"), "").unwrap();
         go.closed().await;
-    });
-    let end = end.await;
+    }).await;
     end.failed(Reason::ExitCode);
     assert!(!end.detail().contains("hunter2") && !podman.world.log(&lease).contains("hunter2"));
     assert!(podman.world.log(&lease).contains("it is ***"));
@@ -327,8 +326,7 @@ async fn an_attempt_that_is_executed_again_adopts_its_container() {
         assert_eq!(podman.say(&["ps", "--quiet", "--no-trunc"]), id);
         std::fs::write(podman.shared("go"), "").unwrap();
         go.closed().await;
-    });
-    let end = end.await;
+    }).await;
     end.failed(Reason::ExitCode).says("went on");
     assert_eq!(end.ended.exit_code, Some(4));
     assert_eq!(podman.world.lines(&lease, "O"), ["started", "started", "went on"], "its log is read from its start");
@@ -377,8 +375,8 @@ async fn a_stale_lease_starts_nothing_and_leaves_the_later_one_alone() {
         }
         std::fs::write(podman.shared("go"), "").unwrap();
         go.closed().await;
-    });
-    end.await.succeeded();
+    }).await;
+    end.succeeded();
     podman.nothing_is_left();
 }
 
