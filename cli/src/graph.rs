@@ -107,7 +107,10 @@ pub(crate) fn svg(pipeline: &Pipeline) -> String {
         let _ = writeln!(text, "<path d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\" stroke=\"#555\" fill=\"none\" marker-end=\"url(#arrow)\"/>");
         if !label.is_empty() {
             let (x, y) = ((x1 + x2) / 2.0, (y1 + y2) / 2.0);
-            let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"10\" fill=\"#555\">{label}</text>");
+            let _ = writeln!(
+                text,
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"10\" fill=\"#555\" stroke=\"#fff\" stroke-width=\"3\" paint-order=\"stroke\">{label}</text>"
+            );
         }
     }
     for (id, task) in &pipeline.tasks {

@@ -46,7 +46,10 @@ mod tests {
     #[test]
     fn a_day_is_that_day_in_the_pipelines_zone_however_long_it_is() {
         let day = parse("2024-03-31", "Europe/Paris").unwrap();
-        assert_eq!((day.start().to_string().as_str(), day.end().to_string().as_str()), ("2024-03-30T23:00:00.000Z", "2024-03-31T22:00:00.000Z"));
+        assert_eq!(
+            (day.start().to_string().as_str(), day.end().to_string().as_str()),
+            ("2024-03-30T23:00:00.000Z", "2024-03-31T22:00:00.000Z")
+        );
         let span = parse("2024-01-01/2024-01-02T06:00:00Z", "UTC").unwrap();
         assert_eq!(span.end().to_string(), "2024-01-02T06:00:00.000Z");
         for bad in ["", "yesterday", "2024-13-01", "2024-01-02/2024-01-01", "2024-01-01/2024-01-01"] {

@@ -54,6 +54,10 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         Ok(interval) => interval,
         Err(error) => return bad(format!("penstock: {error:#}")),
     };
+    let labels = match offered_labels(&plan) {
+        Ok(labels) => labels,
+        Err(error) => return bad(format!("penstock: {error:#}")),
+    };
     std::fs::create_dir_all(&args.state).with_context(|| format!("the directory {} cannot be made", args.state.display()))?;
     let store = Arc::new(Embedded::open(&args.state.join("store.redb"))?);
 
@@ -89,11 +93,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         coordinators: vec![address.clone()],
         slots: args.slots.unwrap_or_else(default_slots),
         queues: served_queues(&plan),
-        labels: BTreeMap::new(),
+        labels,
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = host(folder.to_owned(), args.state.join("worker"), logs).await?;
+    let host = host(folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
     let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
@@ -118,6 +122,18 @@ fn served_queues(plan: &penstock_scheduler::Plan) -> std::collections::BTreeSet<
     plan.tasks().iter().map(|t| t.spec.queue.clone()).chain(penstock_common::QueueName::parse("default")).collect()
 }
 
+/// And has every label that its tasks ask for.
+fn offered_labels(plan: &penstock_scheduler::Plan) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in plan.tasks().iter().flat_map(|t| &t.spec.labels) {
+        let known = labels.entry(name.clone()).or_insert_with(|| value.clone());
+        if known != value {
+            anyhow::bail!("its tasks ask for workers with the label {name}={known} and with {name}={value}: under `penstock run` there is one");
+        }
+    }
+    Ok(labels)
+}
+
 async fn follow(
     client: &Client,
     args: &Run,
@@ -140,13 +156,7 @@ async fn follow(
         }
     }
     let registered = client.register(&args.file.display().to_string(), document).await?;
-    let submit = Submit {
-        params,
-        run_id: args.run_id.clone(),
-        interval,
-        only: args.part.only.clone(),
-        ..Submit::of(&registered.pipeline)
-    };
+    let submit = Submit { params, run_id: args.run_id.clone(), interval, only: args.part.only.clone(), ..Submit::of(&registered.pipeline) };
     let submitted = client.submit(submit).await?;
     let mut progress = Progress::new(args.json);
     progress.started(&submitted.run_id, &registered);
@@ -169,12 +179,13 @@ async fn follow(
             }
         }
     }
-    let run = client.get(&submitted.run_id, 0).await?;
-    if args.json {
-        show::print(&serde_json::to_string_pretty(&show::json::run(&run))?);
+    let run = if args.json {
+        show::pages::print_json(client, &submitted.run_id).await?
     } else {
+        let run = show::pages::for_people(client, &submitted.run_id).await?;
         progress.summary(&run, &args.state.join("logs"));
-    }
-    let succeeded = State::from(run.run.state()) == State::Success;
+        run.run
+    };
+    let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -11,11 +11,11 @@ use penstock_common::{NodeName, SessionId, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, Clock, Config, Retention, SystemClock};
 use penstock_proto::dial::Dialer;
 use penstock_store::Keys;
-use penstock_worker::attempt::{Host, become_subreaper, wait_for_leftovers};
+use penstock_worker::attempt::{Connections, Host, Secrets, become_subreaper, wait_for_leftovers};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
-use crate::args::{Server, Worker};
+use crate::args::{Server, Tools, Worker};
 use crate::storage;
 
 /// Binds a listener; other addresses than loopback only where that was asked for.
@@ -98,7 +98,12 @@ pub(crate) fn default_slots() -> u32 {
 }
 
 /// Where attempts are executed. Waits for what a former life of this worker left behind.
-pub(crate) async fn host(code_root: std::path::PathBuf, scratch: std::path::PathBuf, logs: std::path::PathBuf) -> anyhow::Result<Host> {
+pub(crate) async fn host(
+    code_root: std::path::PathBuf,
+    scratch: std::path::PathBuf,
+    logs: std::path::PathBuf,
+    tools: &Tools,
+) -> anyhow::Result<Host> {
     for dir in [&scratch, &logs] {
         std::fs::create_dir_all(dir).with_context(|| format!("the directory {} cannot be made", dir.display()))?;
     }
@@ -109,7 +114,19 @@ pub(crate) async fn host(code_root: std::path::PathBuf, scratch: std::path::Path
     tokio::task::spawn_blocking(move || wait_for_leftovers(&wait, Duration::from_secs(60)))
         .await?
         .with_context(|| format!("the directory {} of this worker", scratch.display()))?;
-    Ok(Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall())))
+    if let Some(dir) = tools.secrets.as_ref().filter(|dir| !dir.is_dir()) {
+        bail!("--secrets {} is not a directory: it holds a file for each secret", dir.display());
+    }
+    let connections = match &tools.connections {
+        Some(file) => Connections::load(file)?,
+        None => Connections::default(),
+    };
+    Ok(Host {
+        connections,
+        secrets: Secrets::new(tools.secrets.clone(), std::env::vars_os()),
+        http_allow_private: tools.http_allow_private,
+        ..Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall()))
+    })
 }
 
 pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
@@ -123,7 +140,7 @@ pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is not a label: write name=value"))?;
         labels.insert(key.to_owned(), value.to_owned());
     }
-    let host = host(args.code_root, args.scratch.join(name.as_str()), args.logs).await?;
+    let host = host(args.code_root, args.scratch.join(name.as_str()), args.logs, &args.host).await?;
     let slots = args.slots.unwrap_or_else(default_slots);
     tracing::info!(%name, slots, coordinators = ?args.coordinators, "penstock {}", env!("CARGO_PKG_VERSION"));
     let config = penstock_worker::Config {

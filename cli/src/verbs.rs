@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::args::{self, Command, Output};
 use crate::show::progress::Progress;
-use crate::show::{self, json, table};
+use crate::show::{self, json, pages, table};
 use crate::{interval, local};
 
 mod people;
@@ -36,8 +36,12 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Unregister { pipeline, why, client } => registry::unregister(&pipeline, &why.note, &client).await,
         Command::Submit(args) => submit(args).await,
         Command::Get { run, client } => {
-            let run = connect(&client)?.get(&run, 0).await?;
-            out(client.output, || json::run(&run), || table::run(&run))
+            let (how, client) = (client.output, connect(&client)?);
+            match how {
+                Output::Json => drop(pages::print_json(&client, &run).await?),
+                Output::Table => show::print(table::run(&pages::for_people(&client, &run).await?).trim_end()),
+            }
+            Ok(ExitCode::SUCCESS)
         }
         Command::List(args) => list(args).await,
         Command::Pipelines { pipeline, client } => registry::pipelines(pipeline.as_deref(), &client).await,
@@ -119,12 +123,15 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
     while let Some(update) = watch.next().await? {
         progress.update(&update);
     }
-    let run = client.get(run_id, 0).await?;
-    match how {
-        Output::Json => show::print(&serde_json::to_string_pretty(&json::run(&run))?),
-        Output::Table => progress.summary(&run, std::path::Path::new("")),
-    }
-    let succeeded = State::from(run.run.state()) == State::Success;
+    let run = match how {
+        Output::Json => pages::print_json(client, run_id).await?,
+        Output::Table => {
+            let run = pages::for_people(client, run_id).await?;
+            progress.summary(&run, std::path::Path::new(""));
+            run.run
+        }
+    };
+    let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

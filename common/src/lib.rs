@@ -5,6 +5,7 @@
 
 pub mod digest;
 pub mod duration;
+pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod items;

@@ -1,11 +1,12 @@
 //! History: ended runs leave state for the store's `history/`, written in batches off the loop. State drops a run only after its
 //! chunks and its id are durable, so a crash in between writes the same bytes again. Old history is deleted by count and age.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_common::limits::{MAX_VALUE_BYTES, RUN_ID_WINDOW_MS};
 use penstock_common::record::{RunRecord, TaskRecord};
-use penstock_common::{RunId, RunNo};
+use penstock_common::{Digest, RunId, RunNo};
 use penstock_proto::v1;
 use penstock_scheduler::{RunCut, RunFilter, SnapshotRun};
 use penstock_store::{Error as StoreError, Fenced, FencedError, Keys, Op, Range, Store};
@@ -56,7 +57,8 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
             ops.push(Op::Put(keys.history_part(no, &section, part), value, None));
         }
     }
-    let head = v1::RunHead { run: Some(cut.record.clone().into()), chunks: u32::try_from(cut.chunks()).unwrap_or(u32::MAX) };
+    let items = cut.items().into_iter().collect::<BTreeSet<_>>().into_iter().map(|digest| digest.0.to_vec().into()).collect();
+    let head = v1::RunHead { run: Some(cut.record.clone().into()), chunks: u32::try_from(cut.chunks()).unwrap_or(u32::MAX), items };
     let place = v1::ArchivedRun {
         no: no.0,
         request_digest: cut.record.request_digest,
@@ -144,6 +146,13 @@ pub(crate) async fn sweep_ids(fenced: &Fenced, keys: &Keys, from: &mut String, n
         place.ended_at_ms.saturating_add_unsigned(RUN_ID_WINDOW_MS) < now_ms
     };
     fenced.write_all(ids.iter().filter(old).map(|kv| Op::Delete(kv.key.clone())).collect()).await
+}
+
+/// Digests of the items files that history keeps.
+pub(crate) async fn kept_items(store: &dyn Store, keys: &Keys) -> Result<BTreeSet<Digest>, StoreError> {
+    let heads = store.range(Range::prefix(&keys.heads())).await?;
+    let heads = heads.iter().filter_map(|kv| v1::RunHead::decode(&*kv.value).ok());
+    Ok(heads.flat_map(|head| head.items).filter_map(|bytes| Digest::from_slice(&bytes)).collect())
 }
 
 fn read_head(bytes: &[u8]) -> Option<RunRecord> {

@@ -94,7 +94,11 @@ impl Checkpointer {
             };
             let stored = |section: &str| self.stored.contains_key(&format!("{}{section}", keys.run(no)));
             if run.is_changed() || !stored("head") {
-                let head = v1::RunHead { run: Some(run.record.clone().into()), chunks: u32::try_from(run.chunks()).unwrap_or(u32::MAX) };
+                let head = v1::RunHead {
+                    run: Some(run.record.clone().into()),
+                    chunks: u32::try_from(run.chunks()).unwrap_or(u32::MAX),
+                    items: Vec::new(),
+                };
                 add("head", vec![head.encode_to_vec().into()]);
             }
             for chunk in 0..run.chunks() {

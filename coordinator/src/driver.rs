@@ -10,7 +10,7 @@
 
 mod dispatch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reported, Role, Subscr
 use crate::held::{Batch, Held, InFlight, Work};
 use crate::replica::Replica;
 use crate::sessions::{Lost, Sessions};
+use crate::sweep::{Unnamed, look_for_blobs};
 use crate::watch::Watchers;
 
 /// Why a term ended.
@@ -72,6 +73,9 @@ struct Driver<'a> {
     last_turn: Instant,
     /// Definitions being stored before they are decided on.
     storing: Option<Storing>,
+    /// Blobs being deleted: none is stored meanwhile.
+    sweeping: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    unnamed: Unnamed,
     /// Commands whose definitions are stored after that one.
     to_store: VecDeque<Command>,
     /// Taken from the queues, not yet decided: a batch has room for so much only.
@@ -92,7 +96,9 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     let (checkpoints, due) = mpsc::channel(1);
     let (written_tx, written) = mpsc::channel(1);
     let (deposed_tx, deposed) = mpsc::channel(1);
+    let (blobs_tx, found_blobs) = mpsc::channel(1);
     let tasks = [
+        tokio::spawn(look_for_blobs(fenced.clone(), keys.clone(), blobs_tx)),
         tokio::spawn(watch_candidates(fenced.clone(), keys.clone(), deposed_tx)),
         tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
         tokio::spawn(write_checkpoints(fenced.clone(), term.replica.journal.clone(), term.policy, due, written_tx)),
@@ -114,11 +120,13 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
         last_turn: Instant::now(),
         storing: None,
+        sweeping: None,
+        unnamed: Unnamed::default(),
         to_store: VecDeque::new(),
         waiting: VecDeque::new(),
         term,
     };
-    let ended = driver.run(epoch, stop, archived, written, deposed).await;
+    let ended = driver.run(epoch, stop, archived, written, deposed, found_blobs).await;
     for task in tasks {
         task.abort();
     }
@@ -136,6 +144,7 @@ impl Driver<'_> {
         mut archived: mpsc::Receiver<RunNo>,
         mut written: mpsc::Receiver<Option<(u64, Seq)>>,
         mut deposed: mpsc::Receiver<String>,
+        mut found_blobs: mpsc::Receiver<BTreeSet<Digest>>,
     ) -> Ended {
         // TermStarted is durable before anything else is decided.
         let now = self.time.now(&*self.term.clock);
@@ -206,6 +215,13 @@ impl Driver<'_> {
                     Some(subscribe) => self.subscribe(subscribe),
                     None => return Ended::Stepped,
                 },
+                Some(found) = found_blobs.recv(), if self.storing.is_none() && self.sweeping.is_none() => self.sweep(&found),
+                () = async { match &mut self.sweeping { Some(s) => s.await, None => std::future::pending().await } } => {
+                    self.sweeping = None;
+                    if let Some(next) = self.to_store.pop_front() {
+                        self.command(next);
+                    }
+                }
                 Some(run) = archived.recv(), if open => self.decide(Input::Archived { run }),
                 Some(done) = written.recv() => {
                     self.checkpointing = false;
@@ -273,6 +289,23 @@ impl Driver<'_> {
         }
     }
 
+    /// Deletes blobs that nothing has named for long.
+    fn sweep(&mut self, found: &BTreeSet<Digest>) {
+        let named = self.term.replica.scheduler.named();
+        self.term.replica.scheduler.forget_unnamed(&named);
+        let old = self.unnamed.old(found, &named, Instant::now());
+        if old.is_empty() {
+            return;
+        }
+        let (fenced, keys) = (self.fenced.clone(), self.term.replica.journal.keys().clone());
+        self.sweeping = Some(Box::pin(async move {
+            match blobs::delete(&fenced, &keys, &old).await {
+                Ok(()) => tracing::info!(blobs = old.len(), "deleted what nothing names any more"),
+                Err(error) => tracing::warn!(%error, "old blobs could not be deleted"),
+            }
+        }));
+    }
+
     /// The seq that the batch in the making will have.
     fn next_seq(&self) -> u64 {
         self.in_flight.as_ref().map_or(self.term.replica.seq.0, |f| f.seq.0) + 1
@@ -280,7 +313,7 @@ impl Driver<'_> {
 
     fn command(&mut self, command: Command) {
         if let Some((digest, blob)) = command.blob.clone() {
-            if self.storing.is_some() {
+            if self.storing.is_some() || self.sweeping.is_some() {
                 self.to_store.push_back(command);
                 return;
             }

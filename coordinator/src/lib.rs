@@ -19,6 +19,7 @@ mod held;
 mod node;
 mod replica;
 mod sessions;
+mod sweep;
 mod takeover;
 mod watch;
 mod web;

@@ -225,6 +225,7 @@ impl Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = |by: &Audit| if by.by.is_empty() { "somebody".to_owned() } else { by.by.to_string() };
         let colon = |text: &str| if text.is_empty() { String::new() } else { format!(": {text}") };
         match self {
             Self::Ended { state, reason: Some(reason), detail } => write!(f, "it has ended: {state}({reason}){}", colon(detail)),
@@ -235,10 +236,10 @@ impl fmt::Display for Why {
                 let active = active.join(", ");
                 write!(f, "the run is queued: max_active_runs of {pipeline} is {limit}, active: {active}, {ahead} queued ahead of it")
             }
-            Self::RunPaused { by: Some(by), .. } => write!(f, "the run was paused by {} at {}{}", by.by, by.at, colon(&by.note)),
+            Self::RunPaused { by: Some(by), .. } => write!(f, "the run was paused by {} at {}{}", who(by), by.at, colon(&by.note)),
             Self::RunPaused { by: None, .. } => write!(f, "the run is paused"),
             Self::PipelinePaused { pipeline, by } => {
-                write!(f, "pipeline {pipeline} was paused by {} at {}{}", by.by, by.at, colon(&by.note))
+                write!(f, "pipeline {pipeline} was paused by {} at {}{}", who(by), by.at, colon(&by.note))
             }
             Self::Cancelling { reason, running } => {
                 write!(f, "the run is being cancelled ({reason}): {running} tasks have not stopped yet")

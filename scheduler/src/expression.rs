@@ -4,24 +4,22 @@
 use std::collections::BTreeMap;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, Value};
 use penstock_common::lease::Lease;
 use penstock_common::limits::EXPRESSION_FUEL;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId};
+use penstock_common::{Interval, TaskId, engine};
 use serde_json::Value as Json;
 
 /// Evaluates for one task.
-pub(crate) struct Expressions<'a> {
-    environment: Environment<'a>,
+pub(crate) struct Expressions {
+    environment: Environment<'static>,
     context: Value,
 }
 
-impl Expressions<'_> {
+impl Expressions {
     pub(crate) fn new(lease: &Lease) -> Self {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(EXPRESSION_FUEL));
+        let environment = engine::engine(EXPRESSION_FUEL);
         let json = |text: &str| serde_json::from_str::<Json>(text).map_or_else(|_| Value::from(text), |v| Value::from(Serde(v)));
         let interval = |i: &Interval| {
             Value::from_pairs([("start", i.start().to_string()), ("end", i.end().to_string()), ("date", i.date(&lease.zone))])

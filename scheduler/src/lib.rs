@@ -28,6 +28,7 @@ mod tests;
 mod timers;
 mod view;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
@@ -69,6 +70,23 @@ impl Scheduler {
     /// Whether an items file is known.
     pub fn knows_items(&self, digest: &Digest) -> bool {
         self.state.items.contains_key(digest)
+    }
+
+    /// Every blob that state names: definitions, items files, runs that are about to be live again.
+    pub fn named(&self) -> BTreeSet<Digest> {
+        let state = &self.state;
+        let definitions = state.pipelines.values().flat_map(|v| v.by_number.values()).map(|(digest, _)| *digest);
+        let mut named: BTreeSet<Digest> = definitions.chain(state.reopening.keys().copied()).collect();
+        for run in state.runs.values().filter(|run| run.record.quarantined.is_none()) {
+            named.extend((0..run.slots()).filter_map(|task| run.task(task).rare.as_ref()?.items));
+        }
+        named
+    }
+
+    /// Lets go of definitions and items files that nothing names.
+    pub fn forget_unnamed(&mut self, named: &BTreeSet<Digest>) {
+        self.state.definitions.retain(|digest, _| named.contains(digest));
+        self.state.items.retain(|digest, _| named.contains(digest));
     }
 
     /// Gives an archived run, which must happen before the event that reopens it.

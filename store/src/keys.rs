@@ -78,6 +78,14 @@ impl Keys {
         let (section, seq) = rest.rsplit_once('/')?;
         Some((section, Seq(u64::from_str_radix(seq, 16).ok()?), usize::from_str_radix(part, 16).ok()?))
     }
+    /// Every blob.
+    pub fn blobs(&self) -> Key {
+        format!("{}blobs/", self.root)
+    }
+    /// The digest in a key of a blob's part.
+    pub fn blob_of(&self, key: &str) -> Option<Digest> {
+        key.strip_prefix(&self.blobs())?.split_once('/')?.0.parse().ok()
+    }
     /// All parts of a blob.
     pub fn blob(&self, digest: &Digest) -> Key {
         format!("{}blobs/{digest}/", self.root)

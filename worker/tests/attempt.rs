@@ -3,126 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use penstock_common::lease::Lease;
-use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_LOG_BYTES, MAX_METRICS_PER_TASK};
+use penstock_common::limits::{MAX_LOG_BYTES, MAX_METRICS_PER_TASK};
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::{Action, Task};
-use penstock_common::record::{Ended, TriggerKind};
-use penstock_common::{Fence, Interval, Millis, PipelineName, Reason, RunId, State, TaskId, Timestamp};
-use penstock_worker::attempt::{Host, Stop, become_subreaper, execute, wait_for_leftovers};
+use penstock_common::{Interval, Millis, Reason, State, TaskId, Timestamp};
+use penstock_worker::attempt::{Stop, become_subreaper, execute, wait_for_leftovers};
 use rustix::process::{Pid, Signal, kill_process};
+use support::{LIMIT, World, assert_ended, ended, eventually, template, with};
 use tokio::sync::watch;
-
-/// For conditions that must come true; far more than any needs.
-const LIMIT: Duration = Duration::from_secs(60);
-
-struct World {
-    _dir: Option<tempfile::TempDir>,
-    root: PathBuf,
-    host: Host,
-}
-
-impl World {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        Self { root: dir.path().to_owned(), host: Self::at(dir.path()).host, _dir: Some(dir) }
-    }
-    fn at(root: &Path) -> Self {
-        for dir in ["code", "scratch", "logs", "pids"] {
-            std::fs::create_dir_all(root.join(dir)).unwrap();
-        }
-        let clock = AtomicI64::new(1_706_666_400_000);
-        let clock = Arc::new(move || Timestamp(clock.fetch_add(1, Ordering::Relaxed)));
-        let mut host = Host::new(root.join("code"), root.join("scratch"), root.join("logs"), clock);
-        host.supervisor = vec![env!("CARGO_BIN_EXE_penstock-supervise").into()];
-        Self { _dir: None, root: root.to_owned(), host }
-    }
-
-    fn lease(&self, action: Action) -> Lease {
-        static FENCE: AtomicI64 = AtomicI64::new(0);
-        let fence = u64::from(std::process::id()) * 1_000_000 + FENCE.fetch_add(1, Ordering::Relaxed) as u64;
-        let mut task = Task { action, ..Task::noop() };
-        task.env.insert("PIDS".into(), self.root.join("pids").to_str().unwrap().to_owned());
-        Lease {
-            run: RunId::parse("run-1").unwrap(),
-            pipeline: PipelineName::parse("daily").unwrap(),
-            task: TaskId::parse("load").unwrap(),
-            number: 2,
-            generation: 1,
-            fence: Fence(fence),
-            spec: Arc::new(task),
-            params: "{}".into(),
-            trigger: TriggerKind::Manual,
-            interval: None,
-            outputs: BTreeMap::new(),
-            traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
-        }
-    }
-    fn shell(&self, script: &str) -> Lease {
-        self.lease(Action::Shell(script.to_owned()))
-    }
-    fn run(&self, argv: &[&str]) -> Lease {
-        self.lease(Action::Run(argv.iter().map(|s| (*s).to_owned()).collect()))
-    }
-
-    async fn execute(&self, lease: &Lease) -> Ended {
-        let (_go, stop) = watch::channel(Stop::Go);
-        self.execute_until(lease, stop).await
-    }
-    async fn execute_until(&self, lease: &Lease, stop: watch::Receiver<Stop>) -> Ended {
-        tokio::time::timeout(LIMIT, execute(lease, &self.host, stop, None)).await.expect("the attempt ends")
-    }
-    /// Executes while `then` runs, which may stop it.
-    async fn execute_while(&self, lease: &Lease, then: impl AsyncFnOnce(watch::Sender<Stop>)) -> Ended {
-        let (go, stop) = watch::channel(Stop::Go);
-        tokio::join!(self.execute_until(lease, stop), then(go)).0
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.root.join("logs/run-1/load/2.log")).unwrap()
-    }
-    /// The log's lines of one stream, without time and stream.
-    fn lines(&self, stream: &str) -> Vec<String> {
-        let log = self.log();
-        let of_stream = |line: &str| {
-            let (time, rest) = line.split_once(' ').unwrap();
-            assert!(Timestamp::parse(time).is_some(), "{line}");
-            rest.strip_prefix(stream).and_then(|rest| rest.strip_prefix(' ')).map(str::to_owned)
-        };
-        log.lines().filter_map(of_stream).collect()
-    }
-    /// Waits for a pid that a program writes into the directory `$PIDS`.
-    async fn pid(&self, name: &str) -> i32 {
-        let file = self.root.join("pids").join(name);
-        let pid = || std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n'))?.trim().parse().ok();
-        eventually(name, || pid().is_some()).await;
-        pid().unwrap()
-    }
-    fn scratch_files(&self) -> Vec<String> {
-        let files = std::fs::read_dir(self.root.join("scratch")).unwrap();
-        let names = files.map(|f| f.unwrap().file_name().into_string().unwrap());
-        names.filter(|name| name != "leftovers.lock").collect()
-    }
-}
-
-fn with(mut lease: Lease, change: impl FnOnce(&mut Task)) -> Lease {
-    change(Arc::get_mut(&mut lease.spec).unwrap());
-    lease
-}
-
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < LIMIT, "never came true: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -157,11 +52,6 @@ async fn stubborn_pids(world: &World) -> Vec<i32> {
     pids
 }
 
-fn assert_ended(ended: &Ended, state: State, reason: Reason) {
-    assert_eq!((ended.state, ended.reason), (state, Some(reason)), "{}", ended.detail);
-    assert!(ended.detail.len() <= MAX_DETAIL_BYTES);
-}
-
 // What runs, and with what.
 
 #[tokio::test]
@@ -172,7 +62,7 @@ async fn a_noop_needs_no_files_and_no_process() {
     let (lease, host) = (world.lease(Action::Noop), world.host.clone());
     // Spawned, as a worker does it.
     let (_go, stop) = watch::channel(Stop::Go);
-    let ended = tokio::spawn(async move { execute(&lease, &host, stop, None).await }).await.unwrap();
+    let ended = ended(tokio::spawn(async move { execute(&lease, &host, stop, None).await }).await.unwrap());
     assert_eq!((ended.state, ended.reason), (State::Success, None));
     assert!(std::fs::read_dir(world.root.join("logs")).unwrap().next().is_none());
 }
@@ -199,7 +89,7 @@ async fn templates_reach_arguments_variables_and_the_working_directory() {
         |task| {
             task.env.insert(
                 "VALUE".into(),
-                "{{ run.id }} {{ run.trigger }} {{ task.id }} {{ task.attempt }} {{ outputs.extract.rows }}".into(),
+                template("{{ run.id }} {{ run.trigger }} {{ task.id }} {{ task.attempt }} {{ outputs.extract.rows }}"),
             );
             task.workdir = "{{ params.region }}".into();
         },
@@ -211,7 +101,7 @@ async fn templates_reach_arguments_variables_and_the_working_directory() {
     let ended = world.execute(&lease).await;
     assert_eq!(ended.state, State::Success, "{}", ended.detail);
     let cwd = world.root.join("code/eu").canonicalize().unwrap();
-    assert_eq!(world.lines("O"), ["42|/a b 2024-01-30|run-1 manual load 2 [1, 2]", cwd.to_str().unwrap()]);
+    assert_eq!(world.lines("O"), ["42|/a b 2024-01-30|run-1 manual load 2 [1,2]", cwd.to_str().unwrap()]);
 }
 
 #[tokio::test]
@@ -227,8 +117,8 @@ async fn what_is_undefined_is_a_template_error_that_names_the_element() {
 
     for (change, element) in [
         ((|task: &mut Task| task.workdir = "{{ interval.date }}".into()) as fn(&mut Task), "workdir"),
-        (|task| drop(task.env.insert("X".into(), "{{ 1 / }}".into())), "env.X"),
-        (|task| drop(task.env.insert("A=B".into(), "1".into())), "A=B"),
+        (|task| drop(task.env.insert("X".into(), template("{{ 1 / }}"))), "env.X"),
+        (|task| drop(task.env.insert("A=B".into(), template("1"))), "A=B"),
         (|task| task.action = Action::Run(vec!["echo".into(), "{% for i in range(9999999) %}x{% endfor %}".into()]), "run[1]"),
         (|task| task.action = Action::Run(vec!["echo".into(), "{{ 'x' * 200000 }}".into()]), "run[1]"),
         (|task| task.action = Action::Run(vec!["echo".into(), "{{ '\\u0000' }}\0".into()]), "run[1]"),
@@ -259,8 +149,8 @@ async fn the_environment_is_the_workers_without_penstocks_own_and_then_the_docum
     let vars = vars.map(|(name, value)| (name.into(), value.into()));
     world.host.env = penstock_worker::attempt::inherited(vars).into();
     let mut lease = with(world.shell("env; for fd in /proc/$$/fd/*; do echo fd ${fd##*/} $(readlink $fd); done"), |task| {
-        task.env.insert("LANG".into(), "C.UTF-8".into());
-        task.env.insert("PENSTOCK_FENCE".into(), "0".into());
+        task.env.insert("LANG".into(), template("C.UTF-8"));
+        task.env.insert("PENSTOCK_FENCE".into(), template("0"));
     });
     lease.params = r#"{"n": 5, "s": "x y", "b": true}"#.into();
     lease.interval = Interval::new(Timestamp(1_706_580_000_000), Timestamp(1_706_666_400_000));
@@ -660,7 +550,8 @@ echo '{"metrics": {"records_in": 2}}' > "$PENSTOCK_OUTPUT"
         one.unwrap().unwrap();
         std::fs::write(world.root.join("pids/seen"), "").unwrap();
     };
-    let (ended, ()) = tokio::join!(execute(&lease, &world.host, stop, Some(live)), watcher);
+    let (report, ()) = tokio::join!(execute(&lease, &world.host, stop, Some(live)), watcher);
+    let ended = ended(report);
     // The file was written anew: what it says now counts.
     assert_eq!(ended.metrics.0.get("records_in"), Some(&2.0));
 }

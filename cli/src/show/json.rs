@@ -1,6 +1,6 @@
 //! The JSON that scripts may rely on.
 
-use penstock_client::{Run, v1};
+use penstock_client::v1;
 use penstock_common::{State, Timestamp};
 use serde_json::{Value, json};
 
@@ -57,14 +57,8 @@ pub(crate) fn pool(p: &v1::PoolInfo) -> Value {
     json!({"pool": p.name, "slots": slots, "used": p.used, "waiting": p.waiting, "holders": holders, "set": p.set.as_ref().map(audit)})
 }
 
-/// A run with its tasks and their attempts.
-pub(crate) fn run(run: &Run) -> Value {
-    let mut value = head(&run.run);
-    value["tasks"] = run.tasks.iter().map(task).collect();
-    value
-}
-
-fn task(task: &v1::Task) -> Value {
+/// A task of a run, with its attempts.
+pub(crate) fn task(task: &v1::Task) -> Value {
     json!({
         "id": task.id,
         "state": State::from(task.state()).as_str(),

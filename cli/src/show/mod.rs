@@ -1,6 +1,7 @@
 //! What people and programs are shown.
 
 pub(crate) mod json;
+pub(crate) mod pages;
 pub(crate) mod progress;
 pub(crate) mod table;
 

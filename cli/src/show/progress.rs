@@ -1,5 +1,6 @@
 //! A run as it goes: a line a change; on a terminal with colours. Plain lines serve a pipe, a file and a CI log as well.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
@@ -14,12 +15,17 @@ pub(crate) struct Progress {
     quiet: bool,
     colours: bool,
     started: std::time::Instant,
+    /// Lines shown of the instances of each mapped task.
+    instances: BTreeMap<String, u32>,
 }
+
+/// Lines of the instances of one task; beyond them only what went wrong is shown.
+const INSTANCES_SHOWN: u32 = 100;
 
 impl Progress {
     /// `quiet`: nothing until the end.
     pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, colours: std::io::stdout().is_terminal(), started: std::time::Instant::now() }
+        Self { quiet, colours: std::io::stdout().is_terminal(), started: std::time::Instant::now(), instances: BTreeMap::new() }
     }
 
     /// The run exists.
@@ -35,8 +41,20 @@ impl Progress {
             return;
         }
         for change in update.changes.iter().filter(|c| !c.task.is_empty()) {
-            self.change(change);
+            if self.is_shown(change) {
+                self.change(change);
+            }
         }
+    }
+
+    fn is_shown(&mut self, change: &v1::Change) -> bool {
+        let Some((task, _)) = change.task.split_once('[') else { return true };
+        let lines = self.instances.entry(task.to_owned()).or_default();
+        *lines += 1;
+        if *lines == INSTANCES_SHOWN + 1 {
+            print(&format!("           (of {task} only what fails is shown from here on)"));
+        }
+        *lines <= INSTANCES_SHOWN || matches!(State::from(change.state()), State::Failed | State::Retry | State::Cancelled)
     }
 
     fn change(&self, change: &v1::Change) {

@@ -78,7 +78,7 @@ pub(crate) fn run(run: &Run) -> String {
         let last = task.attempts.last().cloned().unwrap_or_default();
         let number = if last.number == 0 { "-".to_owned() } else { last.number.to_string() };
         let detail = match (&task.mapped, task.detail.is_empty()) {
-            (Some(mapped), _) if mapped.count > 0 => format!("{} instances", mapped.count),
+            (Some(mapped), _) if mapped.count > 0 => instances(mapped),
             (_, false) => task.detail.lines().last().unwrap_or_default().to_owned(),
             _ if !task.child.is_empty() => format!("run {}", task.child),
             _ => last.detail.lines().last().unwrap_or_default().to_owned(),
@@ -88,6 +88,12 @@ pub(crate) fn run(run: &Run) -> String {
         lines.push(line(&[&task.id, &shown, &number, &last.worker, &took, &records(&last), &detail]));
     }
     text + &columns(&lines)
+}
+
+/// `1000 instances: 998 SUCCESS, 2 FAILED`
+fn instances(mapped: &v1::Mapped) -> String {
+    let counts = State::ALL.iter().zip(&mapped.counts).filter(|(_, n)| **n > 0).map(|(state, n)| format!("{n} {state}"));
+    format!("{} instances: {}", mapped.count, counts.collect::<Vec<_>>().join(", "))
 }
 
 /// Runs.

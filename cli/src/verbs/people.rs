@@ -108,9 +108,7 @@ pub(super) async fn pause(args: verbs::Pause, resume: bool) -> anyhow::Result<Ex
     let client = connect(&args.client)?;
     let (what, changed) = match (&args.run, &args.pipeline) {
         (Some(run), _) => (format!("run {run}"), client.pause_run(run, resume, &args.why.note).await?.changed),
-        (None, Some(pipeline)) => {
-            (format!("pipeline {pipeline}"), client.pause_pipeline(pipeline, resume, &args.why.note).await?.changed)
-        }
+        (None, Some(pipeline)) => (format!("pipeline {pipeline}"), client.pause_pipeline(pipeline, resume, &args.why.note).await?.changed),
         (None, None) => bail!("name a run, or a pipeline with --pipeline"),
     };
     let state = if resume { "resumed" } else { "paused" };
@@ -127,7 +125,9 @@ pub(super) async fn pools(verb: verbs::Pools) -> anyhow::Result<ExitCode> {
         verbs::Pools::Set { name, slots, why, client } => {
             let count = match slots.as_str() {
                 "unlimited" => u32::MAX,
-                number => number.parse().map_err(|_| anyhow::anyhow!("{number:?} is no number of slots: write one from 0 on, or unlimited"))?,
+                number => {
+                    number.parse().map_err(|_| anyhow::anyhow!("{number:?} is no number of slots: write one from 0 on, or unlimited"))?
+                }
             };
             connect(&client)?.set_pool(&name, Some(count), &why.note).await?;
             out(client.output, || json!({"pool": name, "slots": slots}), || format!("pool {name} has {slots} slots"))

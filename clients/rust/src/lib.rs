@@ -109,8 +109,7 @@ impl Client {
         let mut all = Run::default();
         let mut from_task = 0;
         loop {
-            let request = v1::GetRunRequest { run_id: run_id.to_owned(), from_task, limit: 0, min_seq };
-            let page = self.call("get", request, |mut c, r| async move { c.get_run(r).await }).await?;
+            let page = self.page(run_id, from_task, min_seq).await?;
             all.run = page.run.unwrap_or_default();
             all.seq = page.as_of.map_or(0, |a| a.seq);
             all.tasks.extend(page.tasks);
@@ -119,6 +118,12 @@ impl Client {
                 return Ok(all);
             }
         }
+    }
+
+    /// A run with a page of its tasks, from this index on; `next_task` of the answer begins the next page, 0 after the last.
+    pub async fn page(&self, run_id: &str, from_task: u32, min_seq: u64) -> Result<v1::GetRunResponse, Error> {
+        let request = v1::GetRunRequest { run_id: run_id.to_owned(), from_task, limit: 0, min_seq };
+        self.call("get", request, |mut c, r| async move { c.get_run(r).await }).await
     }
 
     /// Runs, newest first.

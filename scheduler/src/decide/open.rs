@@ -54,7 +54,7 @@ impl Deciding<'_> {
         self.term.make_ready(run, no, task);
     }
 
-    fn expressions(&self, run: &Run, task: u32) -> Expressions<'static> {
+    fn expressions(&self, run: &Run, task: u32) -> Expressions {
         let number = run.task(task).attempts.last().map_or(1, |a| a.number + 1);
         Expressions::new(&lease_of(self.state, run, task, number, Fence(0), self.now.now))
     }

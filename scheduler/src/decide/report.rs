@@ -242,8 +242,8 @@ fn unexpected(expect: &Expect, metrics: &Metrics) -> Option<String> {
         wrong.push(format!("at most {most} rejected records are expected and it had {rejected}"));
     }
     if let Some(most) = expect.max_rejected_ratio.filter(|most| metrics.rejected_ratio() > *most) {
-        let found = metrics.rejected_ratio() * 100.0;
-        wrong.push(format!("at most {} % of the records may be rejected and {found:.3} % were", most * 100.0));
+        let found = (metrics.rejected_ratio() * 100_000.0).round() / 1_000.0;
+        wrong.push(format!("at most {} % of the records may be rejected and {found} % were", most * 100.0));
     }
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }

@@ -80,6 +80,16 @@ impl<'a> Job<'a> {
         &self.masks
     }
 
+    /// A value of the worker's configuration, which is no template. It may be or hold a password, so a secret is masked.
+    pub(crate) async fn configured(&mut self, what: &str, setting: &Setting) -> Result<String, Verdict> {
+        match setting {
+            Setting::Template(text) => Ok(text.clone()),
+            Setting::Secret { secret } => {
+                self.secret(secret).await.map_err(|verdict| Verdict { detail: format!("{what}: {}", verdict.detail), ..verdict })
+            }
+        }
+    }
+
     /// The value of a setting.
     pub(crate) async fn setting(&mut self, element: &str, setting: &Setting) -> Result<String, Verdict> {
         match setting {
@@ -153,7 +163,7 @@ impl<'a> Job<'a> {
                 verdict.detail = self.masks.text(&verdict.detail);
                 // Only a success has any: nobody may build on what a failed attempt said.
                 let kept = verdict.state == State::Success;
-                let outputs = if kept { outputs } else { Outputs::default() };
+                let outputs = if kept { self.masks.outputs(outputs) } else { Outputs::default() };
                 report(self.host, self.started_at, verdict, metrics, outputs, items.filter(|_| kept))
             }
             Done::Waiting { until, detail } => Report::Waiting { until, detail: cut(self.masks.text(&detail)).into() },
@@ -161,8 +171,8 @@ impl<'a> Job<'a> {
     }
 }
 
+/// Nothing was started: the runtime is going down, or there is a bug.
 fn unprepared(error: &tokio::task::JoinError) -> Verdict {
-    // The runtime is going down, or there is a bug; either way nothing was started.
     Verdict::failed(Reason::Spawn, &format!("the worker could not prepare the attempt: {error}"))
 }
 

@@ -31,6 +31,8 @@ const READ_BYTES: usize = 32 * 1024;
 const MAX_PENDING_BYTES: usize = 4 * 1024 * 1024;
 /// Reads after which the runtime gets a turn.
 const READS_PER_TURN: u32 = 4;
+/// What Penstock's own words may add to a full log.
+const MAX_OWN_BYTES: u64 = 1024 * 1024;
 /// How long a disk may take for the last lines.
 const CLOSE_FOR: Duration = Duration::from_secs(5);
 
@@ -64,7 +66,9 @@ impl Log {
             OpenOptions::new().create(true).append(true).open(&path)
         };
         let file = open().inspect_err(|error| warn(&path, error)).ok();
-        let lines = Lines { kept: file.is_some(), ..Lines::default() };
+        // A sensor's probes go on where the last one ended.
+        let formatted = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |found| found.len());
+        let lines = Lines { kept: file.is_some(), formatted, full: formatted >= MAX_LOG_BYTES, ..Lines::default() };
         Self { path, clock, lines, file, writing: None }
     }
 
@@ -82,6 +86,7 @@ impl Log {
     }
 
     /// Takes bytes of the program's that come in another way than by a pipe. Never waits for the disk: see the top.
+    #[allow(dead_code, reason = "of executors whose program runs elsewhere and whose log comes over an API")]
     pub(crate) async fn take(&mut self, stream: Stream, bytes: &[u8]) {
         self.lines.stamp = stamp(&self.clock);
         self.lines.take(stream, bytes, Instant::now());
@@ -271,7 +276,8 @@ impl Lines {
     }
 
     fn push(&mut self, stream: Stream, line: &[u8]) {
-        if !self.kept || (self.full && stream != Stream::Penstock) {
+        let own = stream == Stream::Penstock && self.formatted < MAX_LOG_BYTES + MAX_OWN_BYTES;
+        if !self.kept || (self.full && !own) {
             self.dropped += line.len() as u64;
             return;
         }
@@ -350,7 +356,7 @@ fn boundary(bytes: &[u8], max: usize) -> usize {
 }
 
 /// Text without what a terminal would obey.
-fn clean(tail: &[u8]) -> String {
+pub(crate) fn clean(tail: &[u8]) -> String {
     let text = String::from_utf8_lossy(tail);
     let clean: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
     clean.trim().to_owned()

@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows the connection, slots or other attempts; retrying is decided by the coordinator.
 
+pub(crate) mod connections;
 pub(crate) mod environment;
 pub(crate) mod follow;
 pub(crate) mod halt;
@@ -18,7 +19,7 @@ pub(crate) mod log;
 pub(crate) mod mask;
 pub(crate) mod output;
 mod secrets;
-mod template;
+pub(crate) mod template;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,8 +36,12 @@ use self::halt::Halt;
 use self::job::Job;
 use crate::executor::{self, noop};
 
+pub use self::connections::{Connections, Error as ConnectionsError};
 pub use self::environment::inherited;
 pub use self::secrets::{Missing, Secrets};
+pub use crate::executor::container::{CommandLine, ContainerRuntime, Containers, remove_leftovers as remove_leftover_containers};
+#[cfg(feature = "kubernetes")]
+pub use crate::executor::container::{Kubernetes, KubernetesAccess, KubernetesOptions, KubernetesOwner};
 pub use crate::executor::process::{become_subreaper, supervise, wait_for_leftovers};
 
 /// The wall clock, injected: it serves display only, deadlines use the runtime's monotonic clock.
@@ -59,6 +64,12 @@ pub struct Host {
     pub clock: Clock,
     /// The secrets that documents name.
     pub secrets: Secrets,
+    /// The databases that documents name.
+    pub connections: Connections,
+    /// Whether `http` tasks may connect to addresses that are not of the public internet.
+    pub http_allow_private: bool,
+    /// What runs images; without it, tasks of type `container` fail here.
+    pub containers: Option<Containers>,
 }
 
 impl Host {
@@ -73,6 +84,9 @@ impl Host {
             env: inherited(std::env::vars_os()).into(),
             clock,
             secrets: Secrets::default(),
+            connections: Connections::default(),
+            http_allow_private: false,
+            containers: None,
         }
     }
 }

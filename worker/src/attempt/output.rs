@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use penstock_common::limits::{MAX_METRICS_PER_TASK, MAX_TASK_OUTPUT_BYTES};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::{Fence, ids};
+use penstock_common::{Fence, Reason, ids};
 use serde_json::Value;
 
+use super::judge::Verdict;
 use super::mask::Masks;
 
 /// How the names of output files begin.
@@ -43,6 +44,10 @@ impl OutputFiles {
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&output)?;
         Ok(Self { output, items })
     }
+    /// The files of a directory that belongs to one attempt, as a container's does: there already, or made by someone else.
+    pub(crate) fn within(directory: &Path) -> Self {
+        Self { output: directory.join("output.jsonl"), items: directory.join("items.jsonl") }
+    }
     /// `$PENSTOCK_OUTPUT`, absolute.
     pub(crate) fn output(&self) -> &Path {
         &self.output
@@ -56,7 +61,8 @@ impl OutputFiles {
 impl Drop for OutputFiles {
     fn drop(&mut self) {
         for path in [&self.output, &self.items] {
-            let _ = std::fs::remove_file(path); // the program may have removed it, or never made it
+            // The program may have removed it, never made it, or made something else of it.
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
         }
     }
 }
@@ -88,12 +94,8 @@ impl Report {
             tail.report.warn(None, &format!("the output file cannot be read: {error}"));
         }
         let mut report = tail.end();
-        let bytes = report.outputs.bytes();
-        if report.too_large.is_none() && bytes > MAX_TASK_OUTPUT_BYTES {
-            report.too_large = Some(format!(
-                "{bytes} bytes of outputs, and at most {MAX_TASK_OUTPUT_BYTES} are allowed: store the data and pass a reference \
-                 to it (a path, a table, a key)"
-            ));
+        if report.too_large.is_none() {
+            report.too_large = check(&report.outputs).err().map(|verdict| verdict.detail);
         }
         if report.too_large.is_some() {
             report.outputs = Outputs::default();
@@ -183,6 +185,21 @@ impl Report {
     }
 }
 
+/// Whether the outputs fit their limit.
+pub(crate) fn check(outputs: &Outputs) -> Result<(), Verdict> {
+    let bytes = outputs.bytes();
+    if bytes > MAX_TASK_OUTPUT_BYTES { Err(too_large(bytes)) } else { Ok(()) }
+}
+
+/// FAILED(output_too_large), with what to do.
+pub(crate) fn too_large(bytes: usize) -> Verdict {
+    let why = format!(
+        "{bytes} bytes of outputs, and at most {MAX_TASK_OUTPUT_BYTES} are allowed: store the data and pass a reference to it (a path, a \
+         table, a key)"
+    );
+    Verdict::failed(Reason::OutputTooLarge, &why)
+}
+
 fn cut(mut why: String) -> String {
     why.truncate(why.floor_char_boundary(MAX_WHY_BYTES));
     why
@@ -221,9 +238,10 @@ impl Tail {
         &self.report
     }
 
-    /// Reads what has come since the last time. Blocks, though never for a pipe or a device in the file's place.
+    /// Reads what has come since the last time. Blocks, though never for a pipe or a device in the file's place. A link is not
+    /// followed: what a container wrote would lead anywhere on the worker.
     pub(crate) fn follow(&mut self) -> io::Result<()> {
-        let found = match std::fs::metadata(&self.path) {
+        let found = match std::fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,
         };
@@ -233,7 +251,7 @@ impl Tail {
             if !found.is_file() {
                 return Err(io::Error::other("it is not a regular file any more"));
             }
-            let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+            let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32;
             let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
             *self = Self { file: Some((file, found.ino())), ..Self::new(&self.path, self.masks.clone()) };
         }

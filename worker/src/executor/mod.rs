@@ -3,11 +3,12 @@
 //! An executor gets a [`Job`] and does what the task says. What all types share is the job's: it renders templates, resolves
 //! secrets and masks them, keeps the log, and says when to stop. What a type reports is at the top of its file.
 
-mod container;
+pub(crate) mod container;
 mod http;
 pub(crate) mod noop;
 pub(crate) mod process;
 mod sql;
+mod tls;
 mod wait;
 
 use std::sync::Arc;
@@ -78,4 +79,15 @@ pub(crate) async fn execute(job: &mut Job<'_>) -> Result<Done, Verdict> {
             Err(Verdict::failed(Reason::Spawn, &why))
         }
     }
+}
+
+/// The error with what caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }

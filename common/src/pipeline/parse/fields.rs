@@ -272,6 +272,13 @@ impl Reader {
 
     /// A number of `0..=most`.
     pub(super) fn amount(&mut self, node: &Node<'_>, most: f64) -> Option<f64> {
+        if let Kind::Scalar { text, .. } = node.kind()
+            && let Some(Ok(percent)) = text.strip_suffix('%').map(str::parse::<f64>)
+            && most == 1.0
+        {
+            self.mismatch(node, "a number", format!("write {}", percent / 100.0));
+            return None;
+        }
         let value = self.number(node)?;
         if (0.0..=most).contains(&value) {
             return Some(value);

@@ -94,6 +94,9 @@ impl Checks<'_, '_> {
         if self.mapped[task] {
             let hint = "let a task below it choose, from outputs of all instances";
             self.r.found.error(at, format!("task `{id}` is mapped, and its instances could choose differently"), hint);
+        } else if matches!(self.raw[task].action, Some(Action::Noop)) {
+            let hint = "let a program put out `branch`, the name of a task or a list of them";
+            self.r.found.warning(at, format!("task `{id}` is a branch and does nothing: it chooses nothing"), hint);
         } else if !self.graph.has_downstream(task) && !self.graph.is_unclear() {
             let hint = "name it in the `depends_on` of the tasks among which it chooses";
             self.r.found.warning(at, format!("task `{id}` is a branch, and no task depends on it"), hint);
@@ -158,7 +161,8 @@ impl Checks<'_, '_> {
     /// The task that gives the items must be one that can.
     fn source(&mut self, task: usize) {
         let Some(Located { at, value: Some(ForEach::ItemsOf { task: source }) }) = &self.raw[task].flow.for_each else { return };
-        let Some(found) = self.graph.find(source.as_str()) else { return };
+        // Its own and missing ones are told of with the templates.
+        let Some(found) = self.graph.find(source.as_str()).filter(|found| *found != task) else { return };
         if self.mapped[found] {
             let hint = format!("put out a value in each instance: outputs.{source}.KEY is the list of them");
             self.r.found.error(*at, format!("`{source}` is mapped: its instances have no items file in common"), hint);

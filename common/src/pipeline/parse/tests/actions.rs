@@ -130,7 +130,7 @@ fn statements_that_cannot_be_are_refused() {
     refused_in_task("sql: {connection: d, run: select $1, bind: 1}", "4:48", "`bind` must be a list", "$1");
     refused_in_task("sql: {connection: d, run: select $1, bind: [[1]]}", "4:49", "a single value", "tojson");
     refused_in_task("sql: {connection: d, run: select $1, bind: [\"{{ x }}\"]}", "4:49", "unknown name `x`", "params");
-    refused_in_task("sql: {connection: d, query: select 1}", "4:26", "unknown key `query`", "`run`");
+    refused_in_task("sql: {connection: d, run: select 1, query: select 1}", "4:41", "unknown key `query`", "`run`");
     warned(&in_task("sql: {connection: d, run: \"select $2\", bind: [1]}"), "4:31", "uses $2, and `bind` has 1 value", "each");
     warned(&in_task("sql: {connection: d, run: \"select 1\", bind: [1]}"), "4:31", "the statement uses no $1", "$1 where");
 }

@@ -69,7 +69,12 @@ fn groups_that_cannot_be_are_refused() {
     refused(&with("b: {noop: true, group: g, depends_on: g}"), "4:41", "task `b` depends on its own group `g`", "name the tasks");
     refused(&with("b: {noop: true, depends_on: \"g[*]\"}"), "4:31", "`g` is a group", "\"TASK[*]\"");
     refused(&with("b: {noop: true, depends_on: {g: success, a: failed}}"), "4:44", "of which something else is asked", "one by one");
-    refused(&with("b: {noop: true, depends_on: gg}"), "4:31", "no task and no group", "did you mean `g`?");
+    refused(
+        &with("b: {noop: true, group: load}\nc: {noop: true, depends_on: laod}"),
+        "5:31",
+        "no task and no group",
+        "did you mean `load`?",
+    );
     refused(&with("b: {noop: true, group: G}"), "4:26", "\"G\" is not a valid task id", "for instance g");
 }
 
@@ -114,7 +119,7 @@ fn a_branch_has_downstreams_and_no_instances() {
     assert!(!task("branch: false").branch);
     warned("pipeline: p\ntasks:\n  a: {run: [x], branch: true}\n", "3:25", "is a branch, and no task depends on it", "depends_on");
     let text = tasks("a: {noop: true, branch: true}\nb: {noop: true, depends_on: a}");
-    warned(&text, "3:19", "`branch` has no effect with `noop`", "remove");
+    warned(&text, "3:27", "is a branch and does nothing", "put out `branch`");
     refused("pipeline: p\ntasks:\n  a: {run: [x], branch: true, for_each: [1]}\n", "3:25", "`a` is mapped", "outputs of all");
     refused_in_task("branch: yes", "4:13", "`branch` must be true or false", "write true");
     refused_in_task("branch: \"true\"", "4:13", "`branch` must be true or false", "without quotes");
@@ -132,7 +137,12 @@ fn a_teardown_follows_its_setup() {
     good(&with("b: {noop: true, teardown: true}"));
     refused(&with("b: {noop: true, setup: a}"), "4:26", "has a `setup` and is no teardown", "teardown: true");
     refused(&with("b: {noop: true, teardown: true, setup: b}"), "4:42", "cleans up after itself", "name the task");
-    refused(&with("b: {noop: true, teardown: true, setup: ab}"), "4:42", "the setup `ab`, which is no task", "`a`");
+    refused(
+        &with("begin: {noop: true}\nb: {noop: true, teardown: true, setup: begn}"),
+        "5:42",
+        "the setup `begn`, which is no task",
+        "`begin`",
+    );
     refused(&with("b: {noop: true, teardown: true}\nc: {noop: true, teardown: true, setup: b}"), "5:42", "a teardown itself", "sets up");
     let rule = with("b: {noop: true, teardown: true, depends_on: a, trigger_rule: all_done}");
     refused(&rule, "4:64", "whatever its `trigger_rule` says", "setup");
@@ -180,6 +190,7 @@ fn what_is_expected_is_merged_key_by_key() {
     refused_in_task("expect: {records: {min: -1}}", "4:29", "out of range: -1", "from 0 on");
     refused_in_task("expect: {records: 5}", "4:23", "`records` must be a mapping, found the number 5", "max, min");
     refused_in_task("expect: {rejected: {max_ratio: 5}}", "4:36", "out of range: 5", "0.01 is one of a hundred");
+    refused_in_task("expect: {rejected: {max_ratio: 1%}}", "4:36", "must be a number, found the text \"1%\"", "write 0.01");
     refused_in_task("expect: {rejected: {min: 5}}", "4:25", "unknown key `min`", "max_ratio");
     refused_in_task("expect: {records: {min: 5}, action: stop}", "4:41", "one of alert, fail, hold", "");
     warned(&in_task("expect: {action: hold}"), "4:22", "`action` has no effect", "records: {min: 1000}");

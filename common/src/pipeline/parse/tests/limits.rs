@@ -63,6 +63,31 @@ fn of_very_many_errors_the_first_thousand_are_kept() {
 }
 
 #[test]
+fn groups_are_written_out_within_the_limit_of_edges() {
+    let tasks = |members: usize, waiting: usize| {
+        let members: String = (0..members).map(|i| format!("  m{i}: {{noop: true, group: g}}\n")).collect();
+        let waiting: String = (0..waiting).map(|i| format!("  w{i}: {{noop: true, depends_on: g}}\n")).collect();
+        format!("pipeline: p\ntasks:\n{members}{waiting}")
+    };
+    let start = Instant::now();
+    assert_eq!(good(&tasks(500, 500)).edges.len(), 250_000);
+    refused(&tasks(1_100, 1_000), "3:3", "the tasks have 1100000 upstreams", "split");
+    refused(&tasks(30_000, 30_000), "3:3", "the tasks have 900000000 upstreams", "split");
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_long_chain_of_pairs_is_followed_once() {
+    let pairs: String = (1..20_000)
+        .map(|i| format!("  t{i}: {{run: [x, \"{{{{ item }}}}{{{{ outputs.t0.n }}}}\"], depends_on: \"t{}[*]\", if: item > 0}}\n", i - 1))
+        .collect();
+    let start = Instant::now();
+    let document = good(&format!("pipeline: p\ntasks:\n  t0: {{run: [x], for_each: [1, 2]}}\n{pairs}"));
+    assert_eq!(document.edges.len(), 19_999);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_hundred_thousand_tasks_are_read_in_reasonable_time() {
     let mut text = "pipeline: p\nparams: {region: {type: string}}\ndefaults: {retries: 2, timeout: 5m, env: {A: b}}\ntasks:\n".to_owned();
     for i in 0..limits::MAX_TASKS_PER_PIPELINE {
@@ -79,4 +104,33 @@ fn a_hundred_thousand_tasks_are_read_in_reasonable_time() {
     println!("{} tasks, {} edges, {} bytes: {:?}", document.tasks.len(), document.edges.len(), text.len(), start.elapsed());
     assert_eq!((document.pipeline.tasks.len(), document.edges.len()), (100_000, 999_945));
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+}
+
+#[test]
+fn ten_thousand_tasks_of_every_kind_are_read_in_reasonable_time() {
+    let mut text =
+        "pipeline: p\nparams: {day: {type: string}}\ndefaults: {retries: 2, pool: x, expect: {records: {min: 1}}}\ntasks:\n".to_owned();
+    for i in (0..10_000).step_by(5) {
+        let group = i / 100;
+        writeln!(
+            text,
+            "  t{i}:\n    group: g{group}\n    for_each: [a, b, c]\n    run: [x, \"{{{{ item }}}}\", \"{{{{ params.day }}}}\"]\n    max_parallel: 2
+  t{}:\n    depends_on: [\"t{i}[*]\"]\n    http: {{url: \"https://x/{{{{ item }}}}\", method: POST, json: {{a: \"{{{{ params.day }}}}\", b: [1, 2]}}}}
+  t{}:\n    depends_on: {{t{}: completed, t{i}: success}}\n    sql: {{connection: d, run: \"insert into t values ($1)\", bind: [\"{{{{ outputs.t{i}.n }}}}\"]}}
+  t{}:\n    depends_on: g{group}\n    trigger_rule: none_failed\n    if: params.day != \"x\"\n    wait: {{file: \"/x/{i}\", settle: 5s}}
+  t{}:\n    depends_on: [t{}]\n    container: {{image: x, args: [\"{i}\"], cpu: 1, memory: 64MiB}}",
+            i + 1,
+            i + 2,
+            i + 1,
+            i + 3,
+            i + 4,
+            i + 3,
+        )
+        .unwrap();
+    }
+    let start = Instant::now();
+    let document = good(&text);
+    println!("{} tasks, {} edges, {} bytes: {:?}", document.tasks.len(), document.edges.len(), text.len(), start.elapsed());
+    assert_eq!((document.tasks.len(), document.edges.len()), (10_000, 2_000 * (1 + 2 + 20 + 1)));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }

@@ -13,8 +13,8 @@ fn two(a: &str, b: &str) -> String {
 
 #[test]
 fn items_are_values_a_range_or_a_tasks() {
-    let items = task("for_each: [a, 1, 1.5, true, null, {x: [y]}]").for_each;
-    assert_eq!(items, Some(ForEach::Items(vec![json!("a"), json!(1), json!(1.5), json!(true), json!(null), json!({"x": ["y"]})])));
+    let items = task("for_each: [a, 1, 1.5, true, null, {x: [z]}]").for_each;
+    assert_eq!(items, Some(ForEach::Items(vec![json!("a"), json!(1), json!(1.5), json!(true), json!(null), json!({"x": ["z"]})])));
     assert_eq!(task("for_each: {range: 3}").for_each, Some(ForEach::Range { from: 0, to: 3, step: 1 }));
     assert_eq!(task("for_each: {to: 3}").for_each, Some(ForEach::Range { from: 0, to: 3, step: 1 }));
     assert_eq!(task("for_each: {from: 9, to: 0, step: -3}").for_each, Some(ForEach::Range { from: 9, to: 0, step: -3 }));
@@ -65,7 +65,7 @@ fn items_that_cannot_be_are_refused() {
     refused(&two("noop: true", "noop: true, depends_on: a, for_each: items.a"), "4:44", "`a` writes no items: it is a `noop`", "program");
     let mapped = two("run: [x], for_each: [1]", "noop: true, depends_on: a, for_each: items.a");
     refused(&mapped, "4:44", "`a` is mapped: its instances have no items file", "outputs.a.KEY");
-    warned("pipeline: p\ntasks: {a: {noop: true, for_each: [se, no]}}\n", "2:38", "no is text here", "\"no\"");
+    warned("pipeline: p\ntasks: {a: {noop: true, for_each: [se, no]}}\n", "2:40", "no is text here", "\"no\"");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn keys_of_instances_need_some() {
 
 #[test]
 fn pairs_take_over_items() {
-    let text = "pipeline: p\ntasks:\n  a: {noop: true, for_each: [x, y]}\n  b: {noop: true, depends_on: \"a[*]\"}\n  c:\n    depends_on: {\"b[*]\": \
+    let text = "pipeline: p\ntasks:\n  a: {noop: true, for_each: [x, z]}\n  b: {noop: true, depends_on: \"a[*]\"}\n  c:\n    depends_on: {\"b[*]\": \
                 completed}\n    run: [x, \"{{ item }}\"]\n  d: {noop: true, depends_on: [\"c[*]\"], for_each: {range: 2}, trigger_rule: none_failed}\n";
     let p = good(text).pipeline;
     let paired = |task: &str, when| vec![Dependency { task: id(task), when, paired: true }];
@@ -102,7 +102,7 @@ fn pairs_take_over_items() {
 #[test]
 fn pairs_that_cannot_be_are_refused() {
     refused(&two("noop: true", "noop: true, depends_on: \"a[*]\""), "4:31", "paired with `a`, which has no `for_each`", "write a");
-    let lengths = two("noop: true, for_each: [x, y]", "noop: true, depends_on: [\"a[*]\"], for_each: [1, 2, 3]");
+    let lengths = two("noop: true, for_each: [x, z]", "noop: true, depends_on: [\"a[*]\"], for_each: [1, 2, 3]");
     refused(&lengths, "4:32", "`a` has 2 instances and `b` has 3", "same items");
     let rule = |rule: &str| two("noop: true, for_each: [x]", &format!("noop: true, depends_on: [\"a[*]\"], trigger_rule: {rule}"));
     for word in ["all_done_min_one_success", "one_failed", "one_success", "one_done", "none_failed_min_one_success", "always"] {
@@ -123,5 +123,5 @@ fn pairs_that_cannot_be_are_refused() {
 fn a_run_has_a_million_tasks_at_most() {
     let tasks: String = (0..11).map(|i| format!("  t{i}: {{noop: true, for_each: {{range: 100000}}}}\n")).collect();
     let text = format!("pipeline: p\ntasks:\n{tasks}");
-    refused(&text, "13:32", "a run would have 1100000 tasks and instances, 100000 of them of `t9`", "split");
+    refused(&text, "12:30", "a run would have 1100000 tasks and instances, 100000 of them of `t9`", "split");
 }

@@ -64,7 +64,6 @@ fn warn_of_idle_keys(r: &mut Reader, entries: &[Entry<'_>], action: Option<&Acti
             (Action::Approve(_), "retries") => "a person is asked once",
             (Action::Approve(_) | Action::Pipeline(_), key) if OF_WORKERS.contains(&key) => "nothing of it runs on a worker",
             (Action::Http(_) | Action::Sql(_), "env" | "workdir") | (Action::Wait(_), "env") => "no program is started",
-            (Action::Noop, "branch") => "a noop puts nothing out, and so picks nothing",
             _ => continue,
         };
         let message = format!("`{}` has no effect with `{}`: {why}", entry.key, action.kind());

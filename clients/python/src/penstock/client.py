@@ -1,0 +1,358 @@
+"""The client of a cluster: submits and watches runs, and all other verbs. `penstock.aio` has the same for asyncio.
+
+It knows several coordinators, follows redirects to the leader, repeats what is safe to repeat until its deadline, and takes watches
+and logs up again when a coordinator is lost. Safe to use from several threads.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from . import _calls
+from ._calls import CHANNEL_OPTIONS, DEADLINE_SECONDS, Book, Call, Definition, Reading, Tasks, Watching, failure_of
+from ._names import milliseconds
+from ._yaml import Plain
+from .errors import NotFound
+from .interval import IntervalLike
+from .records import ClusterInfo, LogLine, PipelineInfo, PoolInfo, Registered, RunInfo, State, Update, Why, WorkerInfo
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .v1 import types_pb2
+
+__all__ = ["Client", "Run", "default_client"]
+
+A = TypeVar("A", bound=Message)
+T = TypeVar("T")
+
+
+class Client:
+    """A client of one cluster.
+
+    `endpoints` are its coordinators, `host:port`; without them PENSTOCK_ENDPOINT, separated by commas, and 127.0.0.1:7070 without that.
+    `deadline` is how many seconds a call is tried; `by` is who asks, unverified.
+    """
+
+    def __init__(self, endpoints: str | Iterable[str] | None = None, *, deadline: float = DEADLINE_SECONDS, by: str | None = None) -> None:
+        self._book = Book(endpoints, deadline)
+        self._by = _calls.who() if by is None else by
+        self._channels: dict[str, grpc.Channel] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return self._book.endpoints
+
+    def close(self) -> None:
+        """Closes its connections; the next call opens them again."""
+        with self._lock:
+            channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _channel(self, address: str) -> grpc.Channel:
+        with self._lock:
+            if address not in self._channels:
+                self._channels[address] = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+            return self._channels[address]
+
+    def _call(self, call: Call[A, T]) -> T:
+        asking = self._book.asking(call.method)
+        while True:
+            address = asking.address()
+            method = self._channel(address).unary_unary(
+                call.path, request_serializer=type(call.request).SerializeToString, response_deserializer=call.answer.FromString
+            )
+            try:
+                answer: A = method(call.request, timeout=asking.patience())
+            except grpc.RpcError as error:
+                time.sleep(asking.failed(failure_of(error)))
+                continue
+            asking.answered(address)
+            return call.read(answer)
+
+    def _stream(self, call: Call[A, T], address: str, timeout: float | None) -> Iterator[A]:
+        """One try of a stream; what ends it before its end is a `grpc.RpcError`."""
+        method = self._channel(address).unary_stream(
+            call.path, request_serializer=type(call.request).SerializeToString, response_deserializer=call.answer.FromString
+        )
+        stream = method(call.request, timeout=timeout)
+        try:
+            yield from stream
+        finally:
+            stream.cancel()
+
+    # Definitions
+
+    def register(self, definition: Definition) -> Registered:
+        """Stores a definition: a `Pipeline`, its document as plain data, or as text. The same again is the same version."""
+        return self._call(_calls.register(definition))
+
+    def check(self, definition: Definition, *, file: str = "") -> list[str]:
+        """All that is wrong with a definition is one `BadInput`; what is doubtful is returned. Stores nothing."""
+        return list(self._call(_calls.register(definition, file, dry_run=True)).warnings)
+
+    def pipelines(self) -> list[PipelineInfo]:
+        """Every pipeline, with its newest version."""
+        return self._call(_calls.list_pipelines())
+
+    def pipeline(self, name: str, version: int | None = None) -> PipelineInfo:
+        """A pipeline with one version of its definition; the newest, if none is named."""
+        return self._call(_calls.get_pipeline(name, version))
+
+    def unregister(self, name: str, *, note: str = "") -> None:
+        """Takes no new run until it is registered again; what runs goes on."""
+        self._call(_calls.unregister(name, self._by, note))
+
+    def pause_pipeline(self, name: str, *, note: str = "") -> bool:
+        """Nothing of it is started, neither runs nor tasks, until it is resumed. False where it was paused already."""
+        return self._call(_calls.pause_pipeline(name, False, self._by, note))
+
+    def resume_pipeline(self, name: str, *, note: str = "") -> bool:
+        """Undoes `pause_pipeline`. False where it was not paused."""
+        return self._call(_calls.pause_pipeline(name, True, self._by, note))
+
+    def backfill(self, name: str, start_date: dt.date | str, end_date: dt.date | str) -> None:
+        """Runs of past intervals. Not in the contract yet: raises `NotSupported`."""
+        raise _calls.backfill()
+
+    # Runs
+
+    def submit(
+        self,
+        pipeline: str,
+        params: Mapping[str, Plain] | None = None,
+        *,
+        run_id: str | None = None,
+        interval: IntervalLike | None = None,
+        version: int | None = None,
+        only: Tasks = (),
+    ) -> Run:
+        """Starts a run of a registered pipeline; safe to repeat with the same `run_id`, which is minted if none is given.
+
+        `only` names tasks, as `t`, `+t` with all above, `t+` with all below; the rest is SKIPPED(not_selected).
+        """
+        answer = self._call(_calls.submit(pipeline, params, run_id, interval, version, only, self._by))
+        return Run(self, answer.run_id, created=answer.created, version=answer.version, seq=answer.seq)
+
+    def run(self, run_id: str) -> Run:
+        """A handle of a run; asks nothing."""
+        return Run(self, run_id)
+
+    def get(self, run_id: str, *, min_seq: int = 0) -> RunInfo:
+        """A run with all its tasks, at least as new as this journal position."""
+        tasks: list[types_pb2.Task] = []
+        from_task = 0
+        while True:
+            page = self._call(_calls.get_run(run_id, from_task, min_seq))
+            tasks.extend(page.tasks)
+            from_task = page.next_task
+            if from_task == 0:
+                return RunInfo.of(page.run, tasks)
+
+    def runs(
+        self,
+        pipeline: str | None = None,
+        *,
+        states: Iterable[State] = (),
+        since: dt.datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[RunInfo]:
+        """Runs, newest first, page by page; without their tasks."""
+        wanted, left, before = tuple(states), limit, 0
+        while left is None or left > 0:
+            size = min(100, left or 100)
+            page = self._call(_calls.list_runs(pipeline, wanted, size, before, milliseconds(since) if since else 0))
+            yield from page
+            left = None if left is None else left - len(page)
+            if len(page) < size:
+                return
+            before = page[-1].no
+
+    def watch(self, run_id: str, *, timeout: float | None = None) -> Iterator[Update]:
+        """A run as it is, then each change until it has ended; taken up again when a coordinator is lost.
+
+        Raises `TimeoutError` where it has not ended within `timeout` seconds.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        watching = Watching(run_id)
+        asking = self._book.asking("WatchRun")
+        while not watching.has_ended():
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError(f"run {run_id} has not ended within {timeout:g} s")
+            address = asking.address()
+            pause = 0.05
+            try:
+                for message in self._stream(watching.call(), address, left):
+                    asking.answered(address)
+                    asking = self._book.asking("WatchRun")
+                    if watching.is_behind(message):
+                        self._book.preferred = None
+                        pause = 0.1
+                        break
+                    update = watching.take(message)
+                    if update is not None:
+                        yield update
+                    if watching.has_ended():
+                        return
+            except grpc.RpcError as error:
+                if until is not None and time.monotonic() >= until:
+                    continue
+                pause = asking.failed(failure_of(error))
+            time.sleep(pause)
+
+    def logs(self, run_id: str, task: str | Task, *, attempt: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """The log of a task's newest attempt, or of the one named; `follow` goes on until the attempt has ended."""
+        reading = Reading(run_id, task, attempt, follow)
+        asking = self._book.asking("ReadLogs")
+        while True:
+            address = asking.address()
+            try:
+                for message in self._stream(reading.call(), address, None):
+                    asking.answered(address)
+                    asking = self._book.asking("ReadLogs")
+                    yield from map(LogLine.parse, reading.take(message))
+            except grpc.RpcError as error:
+                time.sleep(asking.failed(failure_of(error)))
+                continue
+            yield from map(LogLine.parse, reading.end())
+            return
+
+    # The cluster
+
+    def pools(self) -> list[PoolInfo]:
+        """Every pool, with its holders."""
+        return self._call(_calls.list_pools())
+
+    def set_pool(self, name: str, slots: int | None, *, note: str = "") -> None:
+        """Sets how many slots a pool has; `None` removes it."""
+        self._call(_calls.set_pool(name, slots, self._by, note))
+
+    def workers(self) -> list[WorkerInfo]:
+        """Every worker and what it runs."""
+        return self._call(_calls.list_workers())
+
+    def drain(self, worker: str, *, undo: bool = False) -> None:
+        """Leases nothing more to a worker, or undoes that."""
+        self._call(_calls.drain(worker, undo, self._by))
+
+    def cluster(self) -> ClusterInfo:
+        """Who leads, and how the coordinator that answers stands."""
+        return self._call(_calls.cluster())
+
+
+class Run:
+    """A handle of a run: what can be asked of it and done to it."""
+
+    def __init__(self, client: Client, id: str, *, created: bool | None = None, version: int | None = None, seq: int = 0) -> None:
+        self._client = client
+        self.id = id
+        self.created = created
+        """Of a submit: false where the same came before."""
+        self.version = version
+        """Of a submit: the pipeline's version."""
+        self._seq = seq
+
+    def __repr__(self) -> str:
+        return f"Run({self.id!r})"
+
+    def info(self) -> RunInfo:
+        """As it is now, with all its tasks."""
+        return self._client.get(self.id, min_seq=self._seq)
+
+    @property
+    def state(self) -> State:
+        """As it is now."""
+        return self.info().state
+
+    def watch(self, *, timeout: float | None = None) -> Iterator[Update]:
+        """As it is, then each change until it has ended."""
+        return self._client.watch(self.id, timeout=timeout)
+
+    def wait(self, timeout: float | None = None) -> RunInfo:
+        """Waits until it has ended, however it did; `TimeoutError` after so many seconds."""
+        for _ in self.watch(timeout=timeout):
+            pass
+        return self.info()
+
+    def result(self, timeout: float | None = None) -> RunInfo:
+        """Waits until it has ended; `RunFailed`, with the reasons, where that is not SUCCESS."""
+        info = self.wait(timeout)
+        if info.state is not State.SUCCESS:
+            raise _calls.failed_run(info)
+        return info
+
+    def logs(self, task: str | Task, *, attempt: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """The log of a task's newest attempt, or of the one named."""
+        return self._client.logs(self.id, task, attempt=attempt, follow=follow)
+
+    def outputs(self, task: str | Task) -> Mapping[str, object]:
+        """What a task has put out."""
+        info, id = self.info(), _calls.task_id(task)
+        if id not in info.tasks:
+            raise NotFound(f"run {self.id} has no task {id}")
+        return info.tasks[id].outputs
+
+    def cancel(self, note: str = "", *, now: bool = False) -> State:
+        """Stops it, and returns the state it had; `now` cancels teardowns too. Cancelling what has ended changes nothing."""
+        return self._client._call(_calls.cancel(self.id, self._client._by, note, now))
+
+    def rerun(self, tasks: Tasks | str | Task = (), note: str = "") -> int:
+        """Opens a new generation of what did not succeed, or of the tasks named, and of all below; returns its number."""
+        return self._client._call(_calls.rerun(self.id, tasks, self._client._by, note))
+
+    def mark(self, tasks: Tasks | str | Task, state: State | str, note: str = "") -> int:
+        """Says how tasks ended: SUCCESS, FAILED or SKIPPED. Returns the generation in which they have."""
+        return self._client._call(_calls.mark(self.id, tasks, state, self._client._by, note))
+
+    def approve(self, task: str | Task, note: str = "") -> None:
+        """A person's yes to an `approve` task, or the release of a held one."""
+        self._client._call(_calls.decide(self.id, task, True, self._client._by, note))
+
+    def reject(self, task: str | Task, note: str = "") -> None:
+        """A person's no: FAILED(rejected)."""
+        self._client._call(_calls.decide(self.id, task, False, self._client._by, note))
+
+    def pause(self, note: str = "") -> bool:
+        """Starts no further task until it is resumed. False where it was paused already."""
+        return self._client._call(_calls.pause_run(self.id, False, self._client._by, note))
+
+    def resume(self, note: str = "") -> bool:
+        """Undoes `pause`. False where it was not paused."""
+        return self._client._call(_calls.pause_run(self.id, True, self._client._by, note))
+
+    def explain(self, task: str | Task | None = None) -> Sequence[Why]:
+        """Why it, or a task of it, is not running, and what would unblock it."""
+        return self._client._call(_calls.explain(self.id, task))
+
+
+_default: tuple[str, Client] | None = None
+_default_lock = threading.Lock()
+
+
+def default_client() -> Client:
+    """The client of PENSTOCK_ENDPOINT, one a process."""
+    global _default
+    endpoint = os.environ.get("PENSTOCK_ENDPOINT", "")
+    with _default_lock:
+        if _default is None or _default[0] != endpoint:
+            _default = (endpoint, Client())
+        return _default[1]

@@ -1,0 +1,251 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STATE_PENDING: _ClassVar[State]
+    STATE_RUNNING: _ClassVar[State]
+    STATE_SUCCESS: _ClassVar[State]
+    STATE_FAILED: _ClassVar[State]
+    STATE_RETRY: _ClassVar[State]
+    STATE_SKIPPED: _ClassVar[State]
+    STATE_CANCELLED: _ClassVar[State]
+STATE_PENDING: State
+STATE_RUNNING: State
+STATE_SUCCESS: State
+STATE_FAILED: State
+STATE_RETRY: State
+STATE_SKIPPED: State
+STATE_CANCELLED: State
+
+class Epoch(_message.Message):
+    __slots__ = ("incarnation", "revision")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    revision: int
+    def __init__(self, incarnation: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class Interval(_message.Message):
+    __slots__ = ("start_ms", "end_ms")
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    start_ms: int
+    end_ms: int
+    def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+
+class Trigger(_message.Message):
+    __slots__ = ("kind", "by")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    by: str
+    def __init__(self, kind: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class Run(_message.Message):
+    __slots__ = ("no", "run_id", "pipeline", "version", "generation", "trigger", "interval", "params", "state", "reason", "cancel", "created_at_ms", "started_at_ms", "ended_at_ms", "generation_at_ms", "run_timeout_ms", "request_digest", "tasks", "counts", "quarantined", "paused", "parent", "audit")
+    NO_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    no: int
+    run_id: str
+    pipeline: str
+    version: int
+    generation: int
+    trigger: Trigger
+    interval: Interval
+    params: str
+    state: State
+    reason: str
+    cancel: str
+    created_at_ms: int
+    started_at_ms: int
+    ended_at_ms: int
+    generation_at_ms: int
+    run_timeout_ms: int
+    request_digest: int
+    tasks: int
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    quarantined: str
+    paused: bool
+    parent: Parent
+    audit: _containers.RepeatedCompositeFieldContainer[Audit]
+    def __init__(self, no: _Optional[int] = ..., run_id: _Optional[str] = ..., pipeline: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ..., trigger: _Optional[_Union[Trigger, _Mapping]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., params: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., cancel: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., started_at_ms: _Optional[int] = ..., ended_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., run_timeout_ms: _Optional[int] = ..., request_digest: _Optional[int] = ..., tasks: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., quarantined: _Optional[str] = ..., paused: bool = ..., parent: _Optional[_Union[Parent, _Mapping]] = ..., audit: _Optional[_Iterable[_Union[Audit, _Mapping]]] = ...) -> None: ...
+
+class Parent(_message.Message):
+    __slots__ = ("run", "run_id", "task", "depth")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    run: int
+    run_id: str
+    task: int
+    depth: int
+    def __init__(self, run: _Optional[int] = ..., run_id: _Optional[str] = ..., task: _Optional[int] = ..., depth: _Optional[int] = ...) -> None: ...
+
+class Audit(_message.Message):
+    __slots__ = ("at_ms", "verb", "subject", "by", "note")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    VERB_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    verb: str
+    subject: str
+    by: str
+    note: str
+    def __init__(self, at_ms: _Optional[int] = ..., verb: _Optional[str] = ..., subject: _Optional[str] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class Task(_message.Message):
+    __slots__ = ("index", "id", "state", "reason", "not_before_ms", "failures", "lost", "deaths", "attempts", "outputs", "instance", "mapped", "detail", "changed_at_ms", "child", "items")
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NOT_BEFORE_MS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LOST_FIELD_NUMBER: _ClassVar[int]
+    DEATHS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    MAPPED_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    CHILD_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    id: str
+    state: State
+    reason: str
+    not_before_ms: int
+    failures: int
+    lost: int
+    deaths: int
+    attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
+    outputs: _containers.ScalarMap[str, str]
+    instance: int
+    mapped: Mapped
+    detail: str
+    changed_at_ms: int
+    child: str
+    items: bytes
+    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., not_before_ms: _Optional[int] = ..., failures: _Optional[int] = ..., lost: _Optional[int] = ..., deaths: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., instance: _Optional[int] = ..., mapped: _Optional[_Union[Mapped, _Mapping]] = ..., detail: _Optional[str] = ..., changed_at_ms: _Optional[int] = ..., child: _Optional[str] = ..., items: _Optional[bytes] = ...) -> None: ...
+
+class Mapped(_message.Message):
+    __slots__ = ("count", "segments", "counts")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    segments: _containers.RepeatedScalarFieldContainer[int]
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, count: _Optional[int] = ..., segments: _Optional[_Iterable[int]] = ..., counts: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Attempt(_message.Message):
+    __slots__ = ("number", "fence", "worker", "session", "state", "reason", "detail", "leased_at_ms", "started_at_ms", "ended_at_ms", "exit_code", "metrics")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    LEASED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    fence: int
+    worker: str
+    session: str
+    state: State
+    reason: str
+    detail: str
+    leased_at_ms: int
+    started_at_ms: int
+    ended_at_ms: int
+    exit_code: int
+    metrics: _containers.ScalarMap[str, float]
+    def __init__(self, number: _Optional[int] = ..., fence: _Optional[int] = ..., worker: _Optional[str] = ..., session: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., leased_at_ms: _Optional[int] = ..., started_at_ms: _Optional[int] = ..., ended_at_ms: _Optional[int] = ..., exit_code: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class Ended(_message.Message):
+    __slots__ = ("state", "reason", "detail", "exit_code", "started_at_ms", "ended_at_ms", "metrics", "outputs", "worker_died", "items")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    WORKER_DIED_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    state: State
+    reason: str
+    detail: str
+    exit_code: int
+    started_at_ms: int
+    ended_at_ms: int
+    metrics: _containers.ScalarMap[str, float]
+    outputs: _containers.ScalarMap[str, str]
+    worker_died: bool
+    items: bytes
+    def __init__(self, state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., exit_code: _Optional[int] = ..., started_at_ms: _Optional[int] = ..., ended_at_ms: _Optional[int] = ..., metrics: _Optional[_Mapping[str, float]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., worker_died: bool = ..., items: _Optional[bytes] = ...) -> None: ...

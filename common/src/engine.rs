@@ -1,0 +1,54 @@
+//! The template engine as every part of Penstock uses it: what is undefined is an error, work is bounded, and a list or an object is
+//! written as JSON, so that the program that gets it can read it.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, Output, State, UndefinedBehavior, Value, escape_formatter};
+
+/// An engine whose templates and expressions may take `fuel` instructions.
+pub fn engine(fuel: u64) -> Environment<'static> {
+    let mut engine = Environment::new();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        engine.set_syntax(syntax);
+    }
+    engine.set_fuel(Some(fuel));
+    engine.set_formatter(write);
+    engine
+}
+
+/// Writes a value: lists and objects as JSON, anything else as it is.
+///
+/// # Errors
+///
+/// What is undefined; a value that is no JSON.
+pub fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            let json = serde_json::to_string(value)
+                .map_err(|e| Error::new(minijinja::ErrorKind::BadSerialization, format!("it cannot be written as JSON: {e}")))?;
+            out.write_str(&json).map_err(Error::from)
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::engine;
+
+    #[test]
+    fn lists_and_objects_are_json_and_texts_are_themselves() {
+        let context = minijinja::context! { l => ["a", "b c"], o => minijinja::context! { k => 1 }, t => "x'y<z>", n => 1.5 };
+        let rendered = engine(1_000).render_str("{{ l }} {{ o }} {{ t }} {{ n }} {{ l | tojson }}", context).unwrap();
+        assert_eq!(rendered, r#"["a","b c"] {"k":1} x'y<z> 1.5 ["a", "b c"]"#);
+    }
+
+    #[test]
+    fn what_is_undefined_or_endless_is_an_error() {
+        let none = minijinja::context! {};
+        assert!(engine(1_000).render_str("{{ x }}", &none).is_err());
+        assert!(engine(1_000).render_str("{% for i in range(100000) %}{{ i }}{% endfor %}", &none).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! Statements on a PostgreSQL server, over a connection of their own. A stop asks the server to cancel the statement that runs.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, spawn};
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::ErrorPosition;
+use tokio_postgres::{AsyncMessage, Client, Config, Error};
+
+use super::value::{Bound, Read};
+use super::{Batch, Failed, Fault, Ran, Rendered, affected, check_count, place};
+use crate::attempt::job::Job;
+use crate::executor::chain;
+use crate::executor::tls::{self, ForPostgres};
+
+/// For a server to answer, unless the URL says it.
+const CONNECT_FOR: Duration = Duration::from_secs(10);
+/// A cancel may come between two statements and reach nothing: it is said so often, and so long waited for after each.
+const CANCELS: usize = 5;
+const CANCEL_FOR: Duration = Duration::from_secs(1);
+
+/// The task that moves the connection's bytes, which ends with this.
+struct Moving(AbortHandle);
+
+impl Drop for Moving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+pub(super) async fn run(job: &mut Job<'_>, url: &str, password: Option<String>, batch: Batch) -> Result<Result<Ran, Fault>, Failed> {
+    let config = match config(url, password) {
+        Ok(config) => config,
+        Err(why) => return Ok(Err(Fault::Connect(why))),
+    };
+    if let Some(password) = config.get_password() {
+        job.mask(&format!("password of connection {}", batch.connection), &String::from_utf8_lossy(password));
+    }
+    let tls = match config.get_ssl_mode() {
+        SslMode::Disable => None,
+        _ => match tls::config().await {
+            Ok(tls) => Some(tls),
+            Err(why) => return Ok(Err(Fault::Connect(why))),
+        },
+    };
+    let tls = ForPostgres(tls);
+    let connected = tokio::select! {
+        connected = config.connect(tls.clone()) => connected,
+        cause = job.halt.next() => return Err(Failed::Stopped(cause)),
+    };
+    let (client, mut connection) = match connected {
+        Ok(connected) => connected,
+        Err(error) => return Ok(Err(Fault::Connect(unreachable(&config, &error)))),
+    };
+    let (notices, mut heard) = mpsc::channel(64);
+    let said = notices.clone();
+    let moving = async move {
+        while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notice(notice) = message {
+                let _ = notices.try_send(format!("{}: {}", notice.severity(), notice.message())); // a flood of them is cut
+            }
+        }
+    };
+    let _moving = Moving(spawn(moving).abort_handle());
+
+    let stopping = AtomicBool::new(false);
+    let mut work = pin!(statements(&client, &batch, &stopping, &said));
+    let cause = loop {
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                while let Ok(line) = heard.try_recv() {
+                    job.log.notice(&line);
+                }
+                return Ok(done);
+            }
+            Some(line) = heard.recv() => job.log.notice(&line),
+            cause = job.halt.next() => break cause,
+        }
+    };
+    stopping.store(true, Ordering::Relaxed);
+    let cancel = client.cancel_token();
+    for _ in 0..CANCELS {
+        let _ = timeout(CANCEL_FOR, cancel.cancel_query(tls.clone())).await; // the next one may reach the server
+        match timeout(CANCEL_FOR, &mut work).await {
+            // What was done before the server heard of it is done.
+            Ok(Ok(ran)) => return Ok(Ok(ran)),
+            Ok(Err(_)) => break,
+            Err(_) => {}
+        }
+    }
+    // Whatever still runs, runs on a connection that is closed now: the server rolls it back.
+    Err(Failed::Stopped(cause))
+}
+
+/// An error never shows the URL, nor what the parser says of it: a password with special characters may be read as another part.
+fn config(url: &str, password: Option<String>) -> Result<Config, String> {
+    // Certificates are always verified.
+    let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+    let unreadable = "its URL cannot be read: expected is postgres://user@host:5432/database?sslmode=require, in which special characters of \
+                      user and password are percent-encoded";
+    let mut config: Config = url.parse().map_err(|_| unreadable.to_owned())?;
+    // The end of a password with an @ in it.
+    let is_name = |host: &Host| match host {
+        Host::Tcp(name) => name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':')),
+        Host::Unix(_) => true,
+    };
+    if !config.get_hosts().iter().all(is_name) {
+        return Err(unreadable.to_owned());
+    }
+    if let Some(password) = password {
+        config.password(password);
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_FOR);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("penstock");
+    }
+    Ok(config)
+}
+
+fn unreachable(config: &Config, error: &Error) -> String {
+    let name = |host: &Host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    };
+    let hosts: Vec<String> = config.get_hosts().iter().map(name).collect();
+    let mut why = chain(error);
+    if why.contains("certificate") {
+        why.push_str(": name its authority in SSL_CERT_FILE, or say sslmode=disable in the URL where the network is trusted");
+    }
+    format!("cannot connect to PostgreSQL at {}: {why}", hosts.join(", "))
+}
+
+async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said: &mpsc::Sender<String>) -> Result<Ran, Fault> {
+    let last = batch.statements.len();
+    let control = async |number, statement: &str| {
+        client.batch_execute(statement).await.map_err(|error| Fault::Statement(number, explain(&error, "")))
+    };
+    if batch.transaction {
+        control(1, "BEGIN").await?;
+    }
+    let mut ran = Ran::default();
+    for (number, rendered) in (1..).zip(&batch.statements) {
+        if stopping.load(Ordering::Relaxed) {
+            return Err(Fault::Statement(number, "stopped before it began".to_owned()));
+        }
+        let did = statement(client, number, rendered, number == last && batch.want_row).await?;
+        let _ = said.try_send(did.told(batch, number, &rendered.text)); // behind a flood of notices it is cut too
+        ran = ran.then(did);
+    }
+    if batch.transaction {
+        // A deferred constraint is checked here.
+        client.batch_execute("COMMIT").await.map_err(|error| match error.as_db_error() {
+            Some(_) => Fault::Statement(last, explain(&error, "")),
+            None => Fault::Unknown(chain(&error)),
+        })?;
+    }
+    Ok(ran)
+}
+
+async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
+    let text = &rendered.text;
+    let refused = |error: Error| Fault::Statement(number, explain(&error, text));
+    let prepared = client.prepare(text).await.map_err(refused)?;
+    check_count(rendered.bind.len(), prepared.params().len()).map_err(|why| Fault::Document(number, why))?;
+    let has_columns = !prepared.columns().is_empty();
+    if want_row && !has_columns {
+        return Err(Fault::Document(
+            number,
+            "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned(),
+        ));
+    }
+    let rows = client.query_raw(&prepared, rendered.bind.iter().map(Bound)).await.map_err(refused)?;
+    let mut rows = pin!(rows);
+    let mut first = None;
+    while let Some(row) = rows.try_next().await.map_err(refused)? {
+        if want_row && first.is_none() {
+            let cell = |(i, column): (usize, &tokio_postgres::Column)| Ok((column.name().to_owned(), row.try_get::<_, Read>(i)?.0));
+            first = Some(row.columns().iter().enumerate().map(cell).collect::<Result<_, Error>>().map_err(refused)?);
+        }
+    }
+    Ok(Ran { records: affected(text, has_columns, rows.rows_affected().unwrap_or(0)), row: first })
+}
+
+fn explain(error: &Error, text: &str) -> String {
+    let Some(said) = error.as_db_error() else { return chain(error) };
+    let mut why = format!("{}: {} ({})", said.severity(), said.message(), said.code().code());
+    if let Some(ErrorPosition::Original(position)) = said.position() {
+        why.push_str(&format!(", at {}", place(text, *position as usize)));
+    }
+    for more in [said.detail(), said.hint()].into_iter().flatten() {
+        why.push_str(&format!(". {more}"));
+    }
+    why
+}
