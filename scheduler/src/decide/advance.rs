@@ -28,10 +28,14 @@ impl Deciding<'_> {
         self.lose_gone();
         self.fire_timers();
         self.stop_children();
-        self.settle_tasks();
-        self.end_runs();
-        self.start_runs();
-        self.settle_tasks();
+        loop {
+            self.settle_tasks();
+            self.end_runs();
+            self.start_runs();
+            if self.room() == 0 || !self.term.has_to_settle() {
+                break;
+            }
+        }
         self.lease_ready();
     }
 
@@ -42,8 +46,7 @@ impl Deciding<'_> {
             self.open_tasks();
             self.term.open_gates(self.state);
             self.act();
-            let done = self.term.doomed.is_empty() && self.term.opening.is_empty() && self.term.acting.is_empty();
-            if self.room() == 0 || (done && !self.term.gates.is_to_look()) {
+            if self.room() == 0 || !self.term.has_to_settle_tasks() {
                 return;
             }
         }

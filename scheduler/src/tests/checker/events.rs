@@ -301,7 +301,8 @@ impl Checker {
                     count.is_err() || paired.any(|n| Ok(n) != count)
                 };
                 let action = matches!(spec.action, Action::Pipeline(_));
-                ready && (condition || (items && uneven()) || (action && shadow.state != State::Running))
+                let too_many = items && end.detail.contains("instances would make");
+                ready && (condition || too_many || (items && uneven()) || (action && shadow.state != State::Running))
             }
             (State::Failed, Some(Reason::Spawn | Reason::OutputTooLarge)) => ready,
             _ => false,

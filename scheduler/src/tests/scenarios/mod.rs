@@ -2,6 +2,7 @@
 
 mod attempts;
 mod generations;
+mod mapping;
 mod rules;
 mod runs;
 mod workers;
