@@ -1,10 +1,13 @@
 //! Exactly which events follow from which inputs, by topic.
 
 mod attempts;
+mod children;
 mod generations;
 mod mapping;
+mod pools;
 mod rules;
 mod runs;
+mod waiting;
 mod workers;
 
 use penstock_common::pipeline::Task;
