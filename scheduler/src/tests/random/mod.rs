@@ -3,6 +3,7 @@
 mod driver;
 mod order;
 mod shapes;
+mod unblock;
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,13 @@ use proptest::prelude::*;
 use self::driver::{Driver, step};
 use self::shapes::shape;
 
+/// How many cases of a test; `CASES=1000 cargo test` soaks it.
+fn cases(usual: u32) -> u32 {
+    std::env::var("CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(48, |n| n.parse().unwrap()), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_invariants_hold_and_everything_ends(

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 
 use super::super::model::{Outcome, run_id};
 use super::super::world::World;
+use super::cases;
 use super::driver::{outcome, success};
 use super::shapes::{POOLS, Shape, built, kids, shape};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(48, |n| n.parse().unwrap()), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(48), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn final_states_do_not_depend_on_the_order_of_completion(

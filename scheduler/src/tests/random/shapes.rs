@@ -77,11 +77,20 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Without what makes a final state depend on who is faster.
-    pub(super) fn timeless(mut self) -> Self {
+    /// Without what time ends by itself.
+    pub(super) fn without_clocks(mut self) -> Self {
         self.run_timeout = None;
         for knobs in &mut self.tasks {
-            (knobs.budgets.timeout, knobs.budgets.queue_timeout, knobs.budgets.max_lost) = (None, None, 5);
+            (knobs.budgets.timeout, knobs.budgets.queue_timeout) = (None, None);
+        }
+        self
+    }
+
+    /// Without what makes a final state depend on who is faster.
+    pub(super) fn timeless(mut self) -> Self {
+        self = self.without_clocks();
+        for knobs in &mut self.tasks {
+            knobs.budgets.max_lost = 5;
             if matches!(knobs.flow.rule, TriggerRule::OneDone | TriggerRule::OneFailed | TriggerRule::OneSuccess | TriggerRule::Always) {
                 knobs.flow.rule = TriggerRule::AllDone;
             }
