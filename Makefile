@@ -19,7 +19,7 @@ build: deps
 
 test: test-rust sim test-python test-docs ## Every test, with real servers. Nothing is skipped.
 
-test-rust: deps test-deps
+test-rust: deps test-deps target/python/ready
 	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace
 

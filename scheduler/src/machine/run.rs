@@ -631,7 +631,12 @@ impl Run {
 /// Whether a run may go from one state to another.
 pub(crate) fn allowed(from: State, to: State) -> bool {
     use State::{Cancelled, Failed, Pending, Running, Success};
-    matches!((from, to), (Pending, Running | Success | Failed | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
+    matches!(
+        (from, to),
+        (Pending, Running | Success | Failed | Cancelled)
+            | (Running, Success | Failed | Cancelled)
+            | (Success | Failed | Cancelled, Pending)
+    )
 }
 
 /// Moves a run.

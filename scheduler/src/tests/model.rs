@@ -108,7 +108,11 @@ pub(super) enum Outcome {
     /// It wrote so many records.
     Records(f64),
     /// All of these at once.
-    Full { outputs: Vec<(&'static str, String)>, items: Option<u32>, records: f64 },
+    Full {
+        outputs: Vec<(&'static str, String)>,
+        items: Option<u32>,
+        records: f64,
+    },
     Exit(i32),
     /// The task said that trying again is of no use.
     Fail,

@@ -29,8 +29,7 @@ impl Podman {
         podman.args = vec!["--root".into(), at("root"), "--runroot".into(), at("run"), "--tmpdir".into(), at("tmp")];
         let rest = ["--storage-driver", "vfs", "--runtime", "/usr/sbin/runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"];
         podman.args.extend(rest.map(Into::into));
-        podman.create_args =
-            ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"].map(Into::into).to_vec();
+        podman.create_args = ["--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"].map(Into::into).to_vec();
         let this = Self { world: World::new(ContainerRuntime::Cli(podman.clone())), podman, store };
         this.import();
         this
@@ -48,7 +47,8 @@ impl Podman {
             std::os::unix::fs::symlink("busybox", files.join("bin").join(applet)).unwrap();
         }
         let mut tar = Command::new("tar").arg("c").arg("-C").arg(&files).arg(".").stdout(Stdio::piped()).spawn().unwrap();
-        let mut import = self.command(&["import", "--change", "WORKDIR /work", "--change", "CMD [\"/bin/printf\", \"the image's own\"]", "-"]);
+        let mut import =
+            self.command(&["import", "--change", "WORKDIR /work", "--change", "CMD [\"/bin/printf\", \"the image's own\"]", "-"]);
         let imported = import.arg(IMAGE).stdin(tar.stdout.take().unwrap()).output();
         let imported = imported.expect("podman; install what the tests need: apt-get install podman runc busybox-static");
         assert!(tar.wait().unwrap().success() && imported.status.success(), "{imported:?}");
@@ -204,7 +204,8 @@ async fn a_cancelled_container_gets_sigterm_and_after_its_grace_sigkill() {
         (end.await, lease)
     };
     let (end, lease) =
-        cancel("trap 'echo stopping; exit 0' TERM; echo > /penstock/running; while :; do sleep 0.05; done", Stop::Cancel(Reason::User)).await;
+        cancel("trap 'echo stopping; exit 0' TERM; echo > /penstock/running; while :; do sleep 0.05; done", Stop::Cancel(Reason::User))
+            .await;
     end.is(State::Cancelled, Reason::User);
     assert_eq!(podman.world.lines(&lease, "O"), ["stopping"]);
     podman.nothing_is_left();
@@ -241,11 +242,13 @@ async fn a_container_that_takes_more_memory_than_it_may_is_oom() {
 #[tokio::test(flavor = "multi_thread")]
 async fn values_are_never_read_again() {
     let podman = Podman::new();
-    let hostile = [r#""; echo x > /penstock/pwned; #"#, "$(id)", "{{ 7*7 }}", "`id`", "two\nlines", "--privileged", "-e", "$HOME", "*", "\\n", ""];
+    let hostile =
+        [r#""; echo x > /penstock/pwned; #"#, "$(id)", "{{ 7*7 }}", "`id`", "two\nlines", "--privileged", "-e", "$HOME", "*", "\\n", ""];
     let params: serde_json::Map<_, _> = hostile.iter().enumerate().map(|(i, text)| (format!("p{i}"), (*text).into())).collect();
     let templates: Vec<String> = (0..hostile.len()).map(|i| format!("{{{{ params.p{i} }}}}")).collect();
     // The applet prints each argument, then each variable, in brackets.
-    let script = r#"for a in "$@"; do printf '<%s>' "$a"; done; i=0; while [ $i -lt 11 ]; do eval "printf '(%s)' \"\$V$i\""; i=$((i+1)); done"#;
+    let script =
+        r#"for a in "$@"; do printf '<%s>' "$a"; done; i=0; while [ $i -lt 11 ]; do eval "printf '(%s)' \"\$V$i\""; i=$((i+1)); done"#;
     let mut image = container(IMAGE, &["/bin/sh", "-c", script, "sh"]);
     image.args.clone_from(&templates);
     let mut lease = with(lease(image), |task| {
@@ -266,17 +269,20 @@ async fn a_secret_reaches_the_container_and_is_shown_nowhere() {
     let script = "echo \"it is $DB_PASSWORD\"; echo \"$DB_PASSWORD\" > /penstock/seen; echo > /penstock/running; \
                   while ! [ -e /penstock/go ]; do sleep 0.05; done; exit 3";
     let lease = with_secret(podman.shell(script), "DB_PASSWORD");
-    let end = podman.world.execute_while(&lease, async |go| {
-        podman.is_there("running").await;
-        assert_eq!(std::fs::read_to_string(podman.shared("seen")).unwrap().trim(), SECRET);
-        let pids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        for pid in pids {
-            let shown = super::world::command_line(pid);
-            assert!(!shown.contains("hunter2") || !shown.contains("podman"), "{shown}");
-        }
-        std::fs::write(podman.shared("go"), "").unwrap();
-        go.closed().await;
-    }).await;
+    let end = podman
+        .world
+        .execute_while(&lease, async |go| {
+            podman.is_there("running").await;
+            assert_eq!(std::fs::read_to_string(podman.shared("seen")).unwrap().trim(), SECRET);
+            let pids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok());
+            for pid in pids {
+                let shown = super::world::command_line(pid);
+                assert!(!shown.contains("hunter2") || !shown.contains("podman"), "{shown}");
+            }
+            std::fs::write(podman.shared("go"), "").unwrap();
+            go.closed().await;
+        })
+        .await;
     end.failed(Reason::ExitCode);
     assert!(!end.detail().contains("hunter2") && !podman.world.log(&lease).contains("hunter2"));
     assert!(podman.world.log(&lease).contains("it is ***"));
@@ -321,12 +327,15 @@ async fn an_attempt_that_is_executed_again_adopts_its_container() {
     let lease = podman.shell(&format!("{UNTIL_GO}; echo '{{\"output\": {{\"a\": 1}}}}' >> \"$PENSTOCK_OUTPUT\"; exit 4"));
     podman.lose(&lease).await;
     let id = podman.say(&["ps", "--quiet", "--no-trunc"]);
-    let end = podman.world.execute_while(&lease, async |go| {
-        eventually("it is adopted", || podman.world.log(&lease).contains("is there already")).await;
-        assert_eq!(podman.say(&["ps", "--quiet", "--no-trunc"]), id);
-        std::fs::write(podman.shared("go"), "").unwrap();
-        go.closed().await;
-    }).await;
+    let end = podman
+        .world
+        .execute_while(&lease, async |go| {
+            eventually("it is adopted", || podman.world.log(&lease).contains("is there already")).await;
+            assert_eq!(podman.say(&["ps", "--quiet", "--no-trunc"]), id);
+            std::fs::write(podman.shared("go"), "").unwrap();
+            go.closed().await;
+        })
+        .await;
     end.failed(Reason::ExitCode).says("went on");
     assert_eq!(end.ended.exit_code, Some(4));
     assert_eq!(podman.world.lines(&lease, "O"), ["started", "started", "went on"], "its log is read from its start");
@@ -355,7 +364,11 @@ async fn a_later_attempt_removes_the_earlier_before_it_starts() {
     let old = podman.running();
     let second = with(next(&first), |task| task.action = podman.shell("echo second").spec.action.clone());
     podman.execute(&second).await.succeeded();
-    assert!(podman.world.log(&second).contains(&format!("the container {} of an earlier attempt", old[0])), "{}", podman.world.log(&second));
+    assert!(
+        podman.world.log(&second).contains(&format!("the container {} of an earlier attempt", old[0])),
+        "{}",
+        podman.world.log(&second)
+    );
     assert_eq!(podman.world.lines(&second, "O"), ["second"]);
     assert_eq!(podman.containers(), Vec::<String>::new());
 }
@@ -367,15 +380,18 @@ async fn a_stale_lease_starts_nothing_and_leaves_the_later_one_alone() {
     let second = with(next(&first), |task| task.action = podman.shell(UNTIL_GO).spec.action.clone());
     // The same attempt under an earlier lease, and an earlier attempt.
     let same = Lease { fence: Fence(second.fence.0 - 1), ..second.clone() };
-    let end = podman.world.execute_while(&second, async |go| {
-        podman.is_there("running").await;
-        for stale in [&first, &same] {
-            podman.execute(stale).await.is(State::Cancelled, Reason::Lost).says("does not hold any more");
-            assert_eq!(podman.running().len(), 1);
-        }
-        std::fs::write(podman.shared("go"), "").unwrap();
-        go.closed().await;
-    }).await;
+    let end = podman
+        .world
+        .execute_while(&second, async |go| {
+            podman.is_there("running").await;
+            for stale in [&first, &same] {
+                podman.execute(stale).await.is(State::Cancelled, Reason::Lost).says("does not hold any more");
+                assert_eq!(podman.running().len(), 1);
+            }
+            std::fs::write(podman.shared("go"), "").unwrap();
+            go.closed().await;
+        })
+        .await;
     end.succeeded();
     podman.nothing_is_left();
 }
@@ -385,7 +401,21 @@ async fn a_starting_worker_removes_what_its_former_life_left_and_nothing_else() 
     let mut podman = Podman::new();
     podman.lose(&podman.shell(UNTIL_GO)).await;
     let ours = podman.running();
-    podman.say(&["run", "--detach", "--name", "other", "--network", "host", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", IMAGE, "/bin/sleep", "1000"]);
+    podman.say(&[
+        "run",
+        "--detach",
+        "--name",
+        "other",
+        "--network",
+        "host",
+        "--ulimit",
+        "nofile=1024:1024",
+        "--ulimit",
+        "nproc=1024:1024",
+        IMAGE,
+        "/bin/sleep",
+        "1000",
+    ]);
     // Another worker with the same runtime and the same name, in another directory.
     let scratch = std::mem::replace(&mut podman.world.host.scratch, podman.store.path().join("elsewhere"));
     std::fs::create_dir(&podman.world.host.scratch).unwrap();
@@ -415,7 +445,8 @@ async fn a_name_that_someone_else_took_is_told_and_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_log_is_read_to_its_end() {
     let podman = Podman::new();
-    let lease = podman.shell("i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo last >&2");
+    let lease =
+        podman.shell("i=0; while [ $i -lt 20000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo last >&2");
     podman.execute(&lease).await.succeeded();
     assert_eq!(podman.world.lines(&lease, "O").len(), 20_000);
     assert_eq!(podman.world.lines(&lease, "E"), ["last"]);

@@ -18,11 +18,21 @@ use crate::{Answer, Input, Rejection};
 pub(super) enum Step {
     Register(u8, u8),
     Unregister(u8),
-    Submit { pipeline: u8, run: u8, only: Option<(u8, u8)>, go: bool },
+    Submit {
+        pipeline: u8,
+        run: u8,
+        only: Option<(u8, u8)>,
+        go: bool,
+    },
     Cancel(u8, bool),
     Rerun(u8, u8),
     RerunOf(u8, u8, Vec<(u8, u8)>),
-    Mark { run: u8, request: u8, tasks: Vec<(u8, u8)>, state: u8 },
+    Mark {
+        run: u8,
+        request: u8,
+        tasks: Vec<(u8, u8)>,
+        state: u8,
+    },
     Reopen(u8),
     Verdict(u8, bool),
     Pause(u8, bool),
@@ -31,13 +41,20 @@ pub(super) enum Step {
     Drain(u8, bool),
     Hello(u8),
     Leave(u8),
-    Die { worker: u8, seen: bool },
+    Die {
+        worker: u8,
+        seen: bool,
+    },
     Restart(u8),
     Silence(u8),
     Unplug(u8),
     /// The leader's timers give up sessions that did not come back.
     GiveUp,
-    Finish { which: u8, outcome: Outcome, lost: bool },
+    Finish {
+        which: u8,
+        outcome: Outcome,
+        lost: bool,
+    },
     ReportAgain(u8),
     ReportStale(u8, u8),
     Tick,
@@ -409,7 +426,13 @@ impl Driver {
         POOLS.iter().for_each(|pool| drop(w.pool(pool, 9).unwrap()));
         let pipelines: Vec<String> = w.leader.pipelines().iter().map(|p| p.name.to_string()).collect();
         pipelines.iter().for_each(|name| drop(w.pause_pipeline(name, false).unwrap()));
-        let paused: Vec<String> = w.leader.list(&Default::default(), 1_000).iter().filter(|r| r.paused && !r.state.is_terminal()).map(|r| r.id.to_string()).collect();
+        let paused: Vec<String> = w
+            .leader
+            .list(&Default::default(), 1_000)
+            .iter()
+            .filter(|r| r.paused && !r.state.is_terminal())
+            .map(|r| r.id.to_string())
+            .collect();
         paused.iter().for_each(|run| drop(w.pause(run, false).unwrap()));
         for name in WORKERS {
             allow(w.drain(name, false), |r| matches!(r, Rejection::UnknownWorker(_)));

@@ -80,5 +80,8 @@ fn ends_of(shape: &Shape, outcomes: &[Vec<Outcome>], mut order: u64, slots: u32)
 
 /// What a task does is its own affair.
 fn fate(run: &str, task: &str, number: u32) -> u64 {
-    format!("{run}/{task}/{number}").bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) >> 8
+    format!("{run}/{task}/{number}")
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        >> 8
 }

@@ -97,9 +97,8 @@ fn mostly<T: Clone + std::fmt::Debug + 'static>(often: T, others: impl Strategy<
 fn knobs() -> impl Strategy<Value = Knobs> {
     let edges = prop_oneof![1 => Just(0), 4 => any::<u64>().prop_map(|a| a & a.rotate_left(13) & a.rotate_left(29))];
     let times = (prop::option::weighted(0.2, 1..90u64), prop::option::weighted(0.1, 1..90u64));
-    let budgets = (0..3u32, any::<bool>(), prop_oneof![Just(5u32), 0..3u32], times).prop_map(
-        |(retries, jitter, max_lost, (timeout, queue_timeout))| Budgets { retries, jitter, max_lost, timeout, queue_timeout },
-    );
+    let budgets = (0..3u32, any::<bool>(), prop_oneof![Just(5u32), 0..3u32], times)
+        .prop_map(|(retries, jitter, max_lost, (timeout, queue_timeout))| Budgets { retries, jitter, max_lost, timeout, queue_timeout });
     let pool = prop::option::weighted(0.3, (any::<bool>(), 1..=5u32));
     let place = (-1..2i32, prop::bool::weighted(0.2), prop::bool::weighted(0.15), pool);
     let place = place.prop_map(|(priority, big, gpu, pool)| Place { priority, big, gpu, pool });
@@ -120,8 +119,14 @@ fn knobs() -> impl Strategy<Value = Knobs> {
     let mapped = (mostly(0, 1..6u8), 0..6u32, prop::option::weighted(0.4, 1..3u32), prop::option::weighted(0.4, 0..3u32));
     let mapped = mapped.prop_map(|(by, count, max_parallel, max_failed)| Mapping { by, count, max_parallel, max_failed });
     let kind = prop_oneof![10 => Just(Kind::Program), 1 => Just(Kind::Sensor), 1 => Just(Kind::Person), 1 => Just(Kind::Child)];
-    (edges, budgets, place, flow, mapped, kind)
-        .prop_map(|(upstreams, budgets, place, flow, mapped, kind)| Knobs { upstreams, budgets, place, flow, mapped, kind })
+    (edges, budgets, place, flow, mapped, kind).prop_map(|(upstreams, budgets, place, flow, mapped, kind)| Knobs {
+        upstreams,
+        budgets,
+        place,
+        flow,
+        mapped,
+        kind,
+    })
 }
 
 pub(super) fn shape() -> impl Strategy<Value = Shape> {

@@ -24,8 +24,8 @@ mod program;
 use std::ffi::OsString;
 use std::path::Path;
 
-use penstock_common::pipeline::Container;
 use penstock_common::Reason;
+use penstock_common::pipeline::Container;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -38,10 +38,10 @@ use super::config::{CommandLine, Containers};
 use super::names::{self, Identity, Other};
 use super::spec::{self, Spec};
 use crate::attempt::Host;
+use crate::attempt::follow::Follow;
 use crate::attempt::halt::{LONGEST, at};
 use crate::attempt::job::Job;
 use crate::attempt::judge::{Cause, End, Exit, Verdict};
-use crate::attempt::follow::Follow;
 use crate::attempt::output::{OutputFiles, Tail};
 use crate::executor::Done;
 use crate::executor::process::oom::Kills;
@@ -206,7 +206,10 @@ impl Attempt<'_> {
             self.program.remove(name).await?;
             return Ok(false);
         }
-        job.log.notice(&format!("the container {name} of this attempt is there already ({}): it is followed, from its start", found.state.status));
+        job.log.notice(&format!(
+            "the container {name} of this attempt is there already ({}): it is followed, from its start",
+            found.state.status
+        ));
         let source = found.mounted_at(MOUNTED_AT).unwrap_or_default();
         let adopted = Mount::adopt(&job.host.scratch, name, source);
         self.mount = Some(adopted.map_err(|error| Verdict::failed(Reason::Spawn, &error.to_string()))?);
@@ -220,7 +223,11 @@ impl Attempt<'_> {
             match self.identity.compare(&found.labels()) {
                 Some(Other::Later) => return Err(stale(found.name())),
                 Some(Other::Earlier) => {
-                    job.log.notice(&format!("the container {} of an earlier attempt is there ({}): it is removed", found.name(), found.state.status));
+                    job.log.notice(&format!(
+                        "the container {} of an earlier attempt is there ({}): it is removed",
+                        found.name(),
+                        found.state.status
+                    ));
                     self.program.remove(found.name()).await?;
                 }
                 Some(Other::Same) | None => {}
@@ -334,7 +341,8 @@ impl Attempt<'_> {
         let (exit, oom) = match ending {
             Ending::Exited(state) => {
                 // Not every runtime sees it on every kernel. Together with SIGKILL and a limit, the machine's count is evidence.
-                let counted = !signalled && self.container.memory_bytes.is_some() && oom.is_some_and(|before| Kills::of_machine() > Some(before));
+                let counted =
+                    !signalled && self.container.memory_bytes.is_some() && oom.is_some_and(|before| Kills::of_machine() > Some(before));
                 let oom = state.oom_killed || counted;
                 (Exit { code: Some(state.exit_code), signalled, ..Exit::default() }, oom)
             }

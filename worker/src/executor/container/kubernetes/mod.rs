@@ -329,7 +329,8 @@ async fn reported(job: &Job<'_>, message: String) -> Result<OutputFiles, Verdict
         Ok(files)
     };
     let written: std::io::Result<OutputFiles> = spawn_blocking(write).await.map_err(std::io::Error::other).and_then(|written| written);
-    written.map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker's scratch directory {}: {error}", job.host.scratch.display())))
+    written
+        .map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker's scratch directory {}: {error}", job.host.scratch.display())))
 }
 
 impl Patience {

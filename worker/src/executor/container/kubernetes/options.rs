@@ -82,7 +82,9 @@ impl Kubernetes {
     pub async fn connect(access: &Access, options: Options) -> Result<Self, String> {
         let mut config = match access {
             Access::InCluster => Config::incluster().map_err(|error| {
-                format!("this worker is in no Kubernetes cluster ({error}): give a kubeconfig, or let its Pod mount a service account's token")
+                format!(
+                    "this worker is in no Kubernetes cluster ({error}): give a kubeconfig, or let its Pod mount a service account's token"
+                )
             })?,
             Access::Kubeconfig { path, context } => {
                 let unusable = |error: &dyn fmt::Display| format!("the kubeconfig {}: {error}", path.display());

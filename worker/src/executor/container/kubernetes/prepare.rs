@@ -51,7 +51,10 @@ async fn create(cluster: &Cluster, wanted: &Job, identity: &Identity, log: &mut 
             Some(Other::Same) => {}
             Some(Other::Later) => return Err(stale(name)),
             Some(Other::Earlier) | None => {
-                return Err(Verdict::failed(Reason::Spawn, &format!("the name {name} is taken by a Job that is none of Penstock's: delete it")));
+                return Err(Verdict::failed(
+                    Reason::Spawn,
+                    &format!("the name {name} is taken by a Job that is none of Penstock's: delete it"),
+                ));
             }
         }
         if found.metadata.deletion_timestamp.is_none() {
