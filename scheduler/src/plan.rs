@@ -142,6 +142,7 @@ impl Plan {
             for (name, (accepts, paired, wants_failure)) in edges(task) {
                 let missing = || PlanError::MissingUpstream { task: id.clone(), upstream: name.clone() };
                 let from = *index.get(name).ok_or_else(missing)?;
+                let accepts = if pipeline.tasks.get(name).is_some_and(|above| above.branch) { accepts.from_branch() } else { accepts };
                 graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), ());
                 above.push(Edge { task: from, accepts, paired, wants_failure });
                 downstream[from as usize].push(Edge { task: to, accepts, paired, wants_failure });

@@ -274,16 +274,18 @@ impl Term {
         self.matching = true;
     }
 
+    /// Tasks that follow from others are to be decided.
+    pub(crate) fn has_to_settle_tasks(&self) -> bool {
+        !self.doomed.is_empty() || !self.opening.is_empty() || !self.acting.is_empty() || self.gates.is_to_look()
+    }
+
+    /// These, and runs that end or start.
+    pub(crate) fn has_to_settle(&self) -> bool {
+        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let backlog = !self.doomed.is_empty()
-            || !self.opening.is_empty()
-            || !self.acting.is_empty()
-            || !self.ending.is_empty()
-            || !self.stopping.is_empty()
-            || !self.starting.is_empty()
-            || !self.gone.is_empty()
-            || self.gates.is_to_look()
-            || self.matching;
+        let backlog = self.has_to_settle() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
         if backlog { Some(Timestamp(0)) } else { self.timers.first() }
     }
 }

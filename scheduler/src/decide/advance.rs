@@ -28,10 +28,14 @@ impl Deciding<'_> {
         self.lose_gone();
         self.fire_timers();
         self.stop_children();
-        self.settle_tasks();
-        self.end_runs();
-        self.start_runs();
-        self.settle_tasks();
+        loop {
+            self.settle_tasks();
+            self.end_runs();
+            self.start_runs();
+            if self.room() == 0 || !self.term.has_to_settle() {
+                break;
+            }
+        }
         self.lease_ready();
     }
 
@@ -42,8 +46,7 @@ impl Deciding<'_> {
             self.open_tasks();
             self.term.open_gates(self.state);
             self.act();
-            let done = self.term.doomed.is_empty() && self.term.opening.is_empty() && self.term.acting.is_empty();
-            if self.room() == 0 || (done && !self.term.gates.is_to_look()) {
+            if self.room() == 0 || !self.term.has_to_settle_tasks() {
                 return;
             }
         }
@@ -336,7 +339,9 @@ fn doom(run: &Run, task: u32, failed: &mut BTreeSet<u32>) {
         let waits = run.task(task).state == State::Pending && !run.is_expanded(task);
         if failed.len() < SKIPS_PER_EVENT && waits && failed.insert(task) && run.instance(task).is_none() {
             let broken = run.plan.task(task).downstream.iter().filter(|edge| {
-                edge.accepts.is_broken_by_failure() && run.plan.task(edge.task).needs.is_all() && !run.is_expanded(edge.task)
+                let chosen_among = run.task(edge.task).upstream.is_chosen_among();
+                let impossible = edge.accepts.is_broken_by_failure() && run.plan.task(edge.task).needs.is_all() && !chosen_among;
+                impossible && !run.is_expanded(edge.task)
             });
             stack.extend(broken.map(|edge| edge.task));
         }

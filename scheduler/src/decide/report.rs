@@ -221,7 +221,9 @@ pub(crate) fn branches(run: &Run, node: u32, outputs: &Outputs) -> Result<Vec<u3
         chosen.insert(task.ok_or_else(|| format!("`branch` names {name:?}, which is not directly below it: {}", expected()))?);
     }
     let kept = run.plan.cone(chosen, |t| &t.downstream);
-    Ok(downstream.into_iter().filter(|task| !kept.contains(task)).collect())
+    // What cleans up is none of its business.
+    let passed_over = downstream.into_iter().filter(|task| !kept.contains(task) && !run.plan.task(*task).spec.teardown);
+    Ok(passed_over.collect())
 }
 
 /// In what way records are not as expected, if they are not.

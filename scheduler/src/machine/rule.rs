@@ -15,15 +15,16 @@
 //! | `one_success`, `one_failed`, `one_done` | | one of these, at once |
 //! | `always` | | nothing |
 //!
-//! A failure that an edge which would take a success does not accept decides at once: SKIPPED(upstream_failed). Everything else
-//! waits until all upstreams have ended, so final states do not depend on the order in which they do, `one_*` and `always` apart.
+//! A failure that an edge which would take a success does not accept decides at once: SKIPPED(upstream_failed); unless an upstream that
+//! is still open is a branch, which may not pick the task: then it is SKIPPED(branch), whoever was faster. Everything else waits until
+//! all upstreams have ended, so final states do not depend on the order in which they do, `one_*` and `always` apart.
 //! Then an unaccepted success or failure is SKIPPED(rule), and what only skips make impossible is SKIPPED(upstream_skipped).
 
 use penstock_common::Reason;
 use penstock_common::pipeline::{Condition, TriggerRule};
 use penstock_common::state::Outcome;
 
-/// Outcomes that an edge accepts.
+/// Outcomes that an edge accepts, and whether its upstream is a branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Accepts(u8);
 
@@ -32,9 +33,17 @@ impl Accepts {
     const FAILED: Self = Self(2);
     const SKIPPED: Self = Self(4);
     pub(crate) const ANY: Self = Self(7);
+    const CHOOSES: u8 = 8;
 
     fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+    /// Of an edge from a branch.
+    pub(crate) fn from_branch(self) -> Self {
+        Self(self.0 | Self::CHOOSES)
+    }
+    fn chooses(self) -> bool {
+        self.0 & Self::CHOOSES != 0
     }
     pub(crate) fn has(self, outcome: Outcome) -> bool {
         let bit = match outcome {
@@ -119,6 +128,8 @@ pub(crate) struct Upstream {
     pub(crate) success: u32,
     pub(crate) failed: u32,
     pub(crate) skipped: u32,
+    /// Of those that are open, branches.
+    choosing: u32,
     /// Failures that decide at once.
     breaking: u32,
     /// Successes and failures that the edge does not accept.
@@ -136,14 +147,10 @@ pub(crate) enum Verdict {
 }
 
 impl Upstream {
-    /// None has ended.
-    pub(crate) fn open(count: u32) -> Self {
-        Self { open: count, ..Self::default() }
-    }
-
     /// One that was open ended.
     pub(crate) fn settle(&mut self, outcome: Outcome, accepts: Accepts) {
         self.open = self.open.saturating_sub(1);
+        self.choosing = self.choosing.saturating_sub(u32::from(accepts.chooses()));
         match outcome {
             Outcome::Success => self.success += 1,
             Outcome::Failed => self.failed += 1,
@@ -162,9 +169,15 @@ impl Upstream {
     /// One more upstream, as it is now.
     pub(crate) fn read(&mut self, outcome: Option<Outcome>, accepts: Accepts) {
         self.open += 1;
+        self.choosing += u32::from(accepts.chooses());
         if let Some(outcome) = outcome {
             self.settle(outcome, accepts);
         }
+    }
+
+    /// Whether a branch may yet decide that the task is not to run.
+    pub(crate) fn is_chosen_among(self) -> bool {
+        self.choosing > 0
     }
 
     /// The predicate.
@@ -182,7 +195,7 @@ impl Upstream {
             Needs::OneFailed => one(self.failed > 0, if self.success > 0 { Reason::Rule } else { Reason::UpstreamSkipped }),
             Needs::OneDone => one(self.success + self.failed > 0, Reason::UpstreamSkipped),
             Needs::All | Needs::AllAndSuccess => {
-                if self.breaking > 0 {
+                if self.breaking > 0 && self.choosing == 0 {
                     Verdict::Skip(Reason::UpstreamFailed)
                 } else if self.open > 0 {
                     Verdict::Wait
@@ -205,10 +218,9 @@ mod tests {
     use super::*;
 
     fn verdict(rule: TriggerRule, open: u32, ended: &[Outcome]) -> Verdict {
-        let mut upstream = Upstream::open(open + ended.len() as u32);
-        for outcome in ended {
-            upstream.settle(*outcome, Accepts::of_rule(rule));
-        }
+        let mut upstream = Upstream::default();
+        let ended = ended.iter().copied().map(Some);
+        ended.chain((0..open).map(|_| None)).for_each(|outcome| upstream.read(outcome, Accepts::of_rule(rule)));
         upstream.verdict(Needs::of_rule(rule))
     }
 
@@ -222,6 +234,16 @@ mod tests {
         assert_eq!(of(1, &[Failed, Skipped]), Verdict::Skip(Reason::UpstreamFailed));
         assert_eq!(of(0, &[Success, Skipped]), Verdict::Skip(Reason::UpstreamSkipped));
         assert_eq!(of(0, &[Failed, Skipped]), Verdict::Skip(Reason::UpstreamFailed));
+    }
+
+    #[test]
+    fn a_failure_waits_for_a_branch_that_may_not_pick_the_task() {
+        let mut upstream = Upstream::default();
+        upstream.read(None, Accepts::SUCCESS.from_branch());
+        upstream.read(Some(Outcome::Failed), Accepts::SUCCESS);
+        assert_eq!(upstream.verdict(Needs::All), Verdict::Wait);
+        upstream.settle(Outcome::Success, Accepts::SUCCESS.from_branch());
+        assert_eq!(upstream.verdict(Needs::All), Verdict::Skip(Reason::UpstreamFailed));
     }
 
     #[test]

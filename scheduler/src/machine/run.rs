@@ -69,7 +69,11 @@ impl Run {
         record.tasks = slots;
         record.counts = [0; 7];
         record.counts[State::Pending as usize] = slots;
-        let open = |t: &PlannedTask| Task::new(Upstream::open(t.upstream.len() as u32));
+        let open = |t: &PlannedTask| {
+            let mut upstream = Upstream::default();
+            t.upstream.iter().for_each(|edge| upstream.read(None, edge.accepts));
+            Task::new(upstream)
+        };
         let chunk = |tasks: &[PlannedTask]| Arc::new(Chunk { tasks: tasks.iter().map(open).collect(), changed: cut });
         let chunks = plan.tasks().chunks(TASKS_PER_CHUNK).map(chunk).collect();
         Self { record, plan, output_bytes: 0, leased: 0, weight: 0, changed: cut, mapping: Arc::default(), chunks, slots }

@@ -292,7 +292,7 @@ impl Checker {
                 ready && (!self.deep || waited.is_some_and(|waited| waited >= spec.queue_timeout.unwrap()))
             }
             (State::Failed, Some(Reason::Template)) => {
-                let condition = run.condition(end.task) == Some(Err(()));
+                let condition = run.condition(end.task) == Some(Err(())) || run.condition_is_unknown(end.task);
                 let items = spec.for_each.is_some() && shadow.instance.is_none();
                 let uneven = || {
                     let count = run.items(end.task, &known).map(|items| items.len());
@@ -301,7 +301,8 @@ impl Checker {
                     count.is_err() || paired.any(|n| Ok(n) != count)
                 };
                 let action = matches!(spec.action, Action::Pipeline(_));
-                ready && (condition || (items && uneven()) || (action && shadow.state != State::Running))
+                let too_many = items && end.detail.contains("instances would make");
+                ready && (condition || too_many || (items && uneven()) || (action && shadow.state != State::Running))
             }
             (State::Failed, Some(Reason::Spawn | Reason::OutputTooLarge)) => ready,
             _ => false,
@@ -342,7 +343,10 @@ impl Checker {
         for task in ranges.iter().flat_map(|&(from, to)| from..to) {
             let says = run.says(task);
             let right = match reason {
-                Reason::Condition => says == Says::Run && run.condition(task) == Some(Ok(false)) && run.may_start(task),
+                Reason::Condition => {
+                    let is_false = run.condition(task) == Some(Ok(false)) || run.condition_is_unknown(task);
+                    says == Says::Run && is_false && run.may_start(task)
+                }
                 Reason::Empty => says == Says::Run && run.items(task, &known).is_ok_and(|items| items.is_empty()) && run.may_start(task),
                 Reason::Branch => {
                     let spec = run.spec(task);

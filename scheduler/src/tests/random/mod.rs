@@ -12,7 +12,7 @@ use self::driver::{Driver, step};
 use self::shapes::shape;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(48, |n| n.parse().unwrap()), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_the_invariants_hold_and_everything_ends(
@@ -52,7 +52,7 @@ fn chance_reaches_every_kind_of_event() {
     }
 }
 
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 17] = [
     "term",
     "registered",
     "unregistered",
@@ -69,7 +69,6 @@ const WORDS: [&str; 18] = [
     "reopened",
     "archived",
     "of",
-    "teardowns",
     "cancel",
 ];
 const REACHED: [&str; 35] = [
@@ -103,9 +102,9 @@ const REACHED: [&str; 35] = [
     "SKIPPED(empty)",
     "SKIPPED(marked)",
     "CANCELLED(user)",
+    "CANCELLED(user),",
     "CANCELLED(run_timeout)",
     "kill",
     "lease",
     "archive",
-    "other",
 ];

@@ -11,7 +11,7 @@ use super::driver::{outcome, success};
 use super::shapes::{POOLS, Shape, built, kids, shape};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("CASES").map_or(48, |n| n.parse().unwrap()), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn final_states_do_not_depend_on_the_order_of_completion(
@@ -63,7 +63,7 @@ fn ends_of(shape: &Shape, outcomes: &[Vec<Outcome>], mut order: u64, slots: u32)
         } else if w.leader.run(&run_id("r")).unwrap().state.is_terminal() {
             break;
         } else {
-            w.now = w.leader.next_deadline().unwrap().0;
+            w.now = w.now.max(w.leader.next_deadline().unwrap().0);
             w.tick();
         }
     }

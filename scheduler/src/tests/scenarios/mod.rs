@@ -1,0 +1,24 @@
+//! Exactly which events follow from which inputs, by topic.
+
+mod attempts;
+mod children;
+mod generations;
+mod mapping;
+mod pools;
+mod rules;
+mod runs;
+mod waiting;
+mod workers;
+
+use penstock_common::pipeline::Task;
+
+use super::model::p;
+use super::world::World;
+
+/// A run `r` of one task `a`.
+pub(super) fn one(task: Task) -> World {
+    let mut world = World::with(p([("a", task)]), 1);
+    world.submit("r");
+    world.forget_log();
+    world
+}
