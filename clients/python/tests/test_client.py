@@ -251,7 +251,7 @@ def test_tasks_are_selected_marked_and_run_again(client: Client, needs: Needs) -
     assert run.mark(b, "SUCCESS", "checked by hand") == 2
     info = run.result(LATE)
     assert (info.tasks["b"].state, info.tasks["b"].reason, info.tasks["c"].state) == (State.SUCCESS, "marked", State.SUCCESS)
-    assert [(audit.verb, audit.by, audit.note) for audit in info.audit] == [("mark", "tests", "checked by hand")]
+    assert {(audit.verb, audit.by, audit.note) for audit in info.audit} == {("mark", "tests", "checked by hand")}
     assert run.rerun(["c"]) == 3
     assert run.result(LATE).tasks["b"].reason == "marked"
     with pytest.raises(BadInput, match="cannot be marked"):
