@@ -42,7 +42,7 @@ mod tests {
     fn lists_and_objects_are_json_and_texts_are_themselves() {
         let context = minijinja::context! { l => ["a", "b c"], o => minijinja::context! { k => 1 }, t => "x'y<z>", n => 1.5 };
         let rendered = engine(1_000).render_str("{{ l }} {{ o }} {{ t }} {{ n }} {{ l | tojson }}", context).unwrap();
-        assert_eq!(rendered, r#"["a","b c"] {"k":1} x'y<z> 1.5 ["a","b c"]"#);
+        assert_eq!(rendered, r#"["a","b c"] {"k":1} x'y<z> 1.5 ["a", "b c"]"#);
     }
 
     #[test]
