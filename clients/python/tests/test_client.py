@@ -258,6 +258,17 @@ def test_tasks_are_selected_marked_and_run_again(client: Client, needs: Needs) -
         run.mark("a", State.RUNNING)
 
 
+def test_a_run_is_run_again_the_moment_it_has_ended(client: Client, needs: Needs) -> None:
+    """Also while its history is being written."""
+    needs("verbs")
+    name = Pipeline("at_once", tasks=[Task("a", noop=True), Task("b", noop=True, depends_on="a")]).register(client).pipeline
+    for _ in range(30):
+        run = client.submit(name)
+        run.result(LATE)
+        assert run.rerun("b") == 2
+        run.result(LATE)
+
+
 def test_a_person_says_yes_or_no(client: Client, needs: Needs) -> None:
     needs("language")
     pipeline = Pipeline("asked", tasks=[Task("ask", approve=Approve("Load it?")), Task("load", noop=True, depends_on="ask")])
