@@ -54,6 +54,10 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         Ok(interval) => interval,
         Err(error) => return bad(format!("penstock: {error:#}")),
     };
+    let labels = match offered_labels(&plan) {
+        Ok(labels) => labels,
+        Err(error) => return bad(format!("penstock: {error:#}")),
+    };
     std::fs::create_dir_all(&args.state).with_context(|| format!("the directory {} cannot be made", args.state.display()))?;
     let store = Arc::new(Embedded::open(&args.state.join("store.redb"))?);
 
@@ -89,7 +93,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         coordinators: vec![address.clone()],
         slots: args.slots.unwrap_or_else(default_slots),
         queues: served_queues(&plan),
-        labels: BTreeMap::new(),
+        labels,
         drain_timeout: Duration::ZERO,
         random: random(),
     };
@@ -116,6 +120,18 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
 /// Under `run` one worker serves every queue there is.
 fn served_queues(plan: &penstock_scheduler::Plan) -> std::collections::BTreeSet<penstock_common::QueueName> {
     plan.tasks().iter().map(|t| t.spec.queue.clone()).chain(penstock_common::QueueName::parse("default")).collect()
+}
+
+/// And has every label that its tasks ask for.
+fn offered_labels(plan: &penstock_scheduler::Plan) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in plan.tasks().iter().flat_map(|t| &t.spec.labels) {
+        let known = labels.entry(name.clone()).or_insert_with(|| value.clone());
+        if known != value {
+            anyhow::bail!("its tasks ask for workers with the label {name}={known} and with {name}={value}: under `penstock run` there is one");
+        }
+    }
+    Ok(labels)
 }
 
 async fn follow(

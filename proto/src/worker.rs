@@ -80,12 +80,13 @@ impl v1::Report {
         match report {
             Report::Ended { ended, items } => {
                 let texts = items.iter().flat_map(|items| (0..items.len() as u32).filter_map(|n| items.get(n)));
+                let has_items = items.is_some();
                 let items = texts.map(|item| item.to_string()).collect();
-                Self { fence: fence.0, ended: Some(ended.into()), items, waiting: None }
+                Self { fence: fence.0, ended: Some(ended.into()), items, waiting: None, has_items }
             }
             Report::Waiting { until, detail } => {
                 let waiting = v1::Waiting { until_ms: until.0, detail: detail.to_string() };
-                Self { fence: fence.0, ended: None, items: Vec::new(), waiting: Some(waiting) }
+                Self { fence: fence.0, ended: None, items: Vec::new(), waiting: Some(waiting), has_items: false }
             }
         }
     }
@@ -96,7 +97,8 @@ impl TryFrom<v1::Report> for Report {
     fn try_from(report: v1::Report) -> Result<Self, Malformed> {
         match (report.ended, report.waiting) {
             (Some(ended), None) => {
-                let items = (!report.items.is_empty())
+                let items = report
+                    .has_items
                     .then(|| Items::parse(&report.items.join("\n")).map(Arc::new).map_err(|e| malformed("items", e)))
                     .transpose()?;
                 Ok(Self::Ended { ended: ended.try_into()?, items })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use penstock_common::pipeline::Action;
 use penstock_common::record::Audit;
-use penstock_common::{PipelineName, PoolName, QueueName, Reason, RunId, State, TaskKey, Timestamp, WorkerName};
+use penstock_common::{PipelineName, PoolName, QueueName, Reason, RunId, RunNo, State, TaskKey, Timestamp, WorkerName};
 
 use crate::Scheduler;
 use crate::machine::rule::Verdict;
@@ -225,6 +225,7 @@ impl Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = |by: &Audit| if by.by.is_empty() { "somebody".to_owned() } else { by.by.to_string() };
         let colon = |text: &str| if text.is_empty() { String::new() } else { format!(": {text}") };
         match self {
             Self::Ended { state, reason: Some(reason), detail } => write!(f, "it has ended: {state}({reason}){}", colon(detail)),
@@ -235,10 +236,10 @@ impl fmt::Display for Why {
                 let active = active.join(", ");
                 write!(f, "the run is queued: max_active_runs of {pipeline} is {limit}, active: {active}, {ahead} queued ahead of it")
             }
-            Self::RunPaused { by: Some(by), .. } => write!(f, "the run was paused by {} at {}{}", by.by, by.at, colon(&by.note)),
+            Self::RunPaused { by: Some(by), .. } => write!(f, "the run was paused by {} at {}{}", who(by), by.at, colon(&by.note)),
             Self::RunPaused { by: None, .. } => write!(f, "the run is paused"),
             Self::PipelinePaused { pipeline, by } => {
-                write!(f, "pipeline {pipeline} was paused by {} at {}{}", by.by, by.at, colon(&by.note))
+                write!(f, "pipeline {pipeline} was paused by {} at {}{}", who(by), by.at, colon(&by.note))
             }
             Self::Cancelling { reason, running } => {
                 write!(f, "the run is being cancelled ({reason}): {running} tasks have not stopped yet")
@@ -312,7 +313,8 @@ impl Scheduler {
         if record.state == State::Pending {
             let active = versions.into_iter().flat_map(|v| &v.active).filter_map(|no| self.state.runs.get(no));
             let active: Vec<RunId> = active.map(|r| r.record.id.clone()).collect();
-            let ahead = versions.map_or(0, |v| v.queued.range(..record.no).count());
+            let goes_first = |no: &&RunNo| self.state.runs.get(no).is_some_and(|run| !run.record.paused);
+            let ahead = versions.map_or(0, |v| v.queued.range(..record.no).filter(goes_first).count());
             let limit = self.plan(&record.pipeline, None).and_then(|(_, plan)| plan.pipeline.max_active_runs);
             if let Some(limit) = limit.filter(|limit| active.len() >= *limit as usize) {
                 chain.push(Why::RunQueued { pipeline: record.pipeline.clone(), limit, active, ahead });
@@ -353,20 +355,17 @@ impl Scheduler {
         if run.record.state == State::Pending {
             return;
         }
-        if let Some(expansion) = run.mapping.live(index) {
-            chain.push(Why::Instances { open: expansion.open(), of: expansion.count });
-            let open = expansion.indices().find(|&i| !run.task(i).state.is_terminal());
-            if let Some(open) = open {
-                self.explain_own(run, open, chain);
-            }
-            return;
-        }
         self.explain_own(run, index, chain);
     }
 
     /// Of a task in a run that goes on.
     fn explain_own(&self, run: &Run, index: u32, chain: &mut Vec<Why>) {
         let (task, spec) = (run.task(index), run.spec(index));
+        if let Some(expansion) = run.mapping.live(index) {
+            chain.push(Why::Instances { open: expansion.open(), of: expansion.count });
+            let open = expansion.indices().find(|&i| !run.task(i).state.is_terminal());
+            return open.into_iter().for_each(|open| self.explain_own(run, open, chain));
+        }
         if let Some(live) = task.live() {
             return chain.push(Why::Running { worker: live.worker.clone(), attempt: live.number, since: live.leased_at });
         }
@@ -406,13 +405,18 @@ impl Scheduler {
         let planned = run.planned(index);
         let rule = if planned.spec.teardown { "teardown" } else { planned.spec.trigger_rule.as_str() };
         let number = run.instance(index).map(|(_, number)| number);
+        // A failure that may yet be tolerated waits for the instances beside it, which are named.
+        let is_open = |&i: &u32| !run.task(i).state.is_terminal();
         let mut open = Vec::new();
         for edge in &planned.upstream {
             match (run.mapping.live(edge.task), number.filter(|_| edge.paired)) {
-                (Some(e), Some(number)) => open.extend(e.index_of(number).filter(|&i| run.outcome(i).is_none())),
+                (Some(e), Some(number)) => {
+                    let above = e.index_of(number).filter(|&i| run.outcome(i).is_none());
+                    open.extend(above.map(|i| if is_open(&i) { i } else { edge.task }));
+                }
                 (Some(_), None) if edge.paired => {}
-                (Some(e), None) => open.extend(e.indices().filter(|&i| run.outcome(i).is_none())),
-                (None, _) => open.extend(Some(edge.task).filter(|&i| number.is_none() && run.outcome(i).is_none())),
+                (Some(e), None) => open.extend(e.indices().filter(is_open)),
+                (None, _) => open.extend(Some(edge.task).filter(|i| number.is_none() && is_open(i))),
             }
         }
         for &above in open.iter().take(UPSTREAMS_NAMED) {

@@ -35,7 +35,11 @@ impl Expressions {
         context.insert("params", json(&lease.params));
         context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
         context.insert("task", Value::from_pairs([("id", Value::from(lease.task.to_string())), ("attempt", Value::from(lease.number))]));
-        context.insert("outputs", outputs(&lease.outputs));
+        // So that `outputs.t.k | default(0)` works where t was skipped or put nothing out.
+        let mut named: BTreeMap<TaskId, Outputs> =
+            lease.spec.outputs_named().unwrap_or_default().into_iter().map(|id| (id, Outputs::default())).collect();
+        named.extend(lease.outputs.clone());
+        context.insert("outputs", outputs(&named));
         if let Some(i) = &lease.interval {
             context.insert("interval", interval(i));
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use penstock_common::event::RunCreated;
 use penstock_common::limits::{MAX_ATTEMPTS_KEPT, MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::metrics::Outputs;
+use penstock_common::pipeline::Action;
 use penstock_common::record::{Audit, RunRecord};
 use penstock_common::{
     Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
@@ -293,9 +294,6 @@ impl State {
             Word::Running => versions.active.insert(no),
             _ => false,
         };
-        if !run.record.state.is_terminal() {
-            self.live_tasks += run.record.tasks as usize;
-        }
         if run.leased > 0 && run.record.quarantined.is_none() {
             for task in 0..run.slots() {
                 if let Some(live) = run.task(task).live() {
@@ -312,6 +310,15 @@ impl State {
         }
         self.run_ids.insert(run.record.id.clone(), no);
         self.runs.insert(no, run);
+        self.weigh(no);
+    }
+
+    /// Keeps the number of live tasks, whatever became of a run.
+    fn weigh(&mut self, no: RunNo) {
+        let Some(run) = self.runs.get_mut(&no) else { return };
+        let weight = if run.record.state.is_terminal() { 0 } else { run.record.tasks as usize };
+        self.live_tasks = self.live_tasks - run.weight + weight;
+        run.weight = weight;
     }
 
     /// Its history is live again, still ended: a new generation follows in the same entry.
@@ -365,10 +372,12 @@ impl State {
                 }
                 let items = run.items_of(*task, &self.items).map_err(Broken)?;
                 run.expand(*task, items, *count, *at, cut)?;
-                self.live_tasks += *count as usize - 1;
                 let instances = run.mapping.live(*task).into_iter().flat_map(|e| e.indices());
                 touched.extend(instances.map(|index| Touched::Task(no, index)));
-                touched.extend(run.plan.task(*task).downstream.iter().map(|edge| Touched::Task(no, edge.task)));
+                // Those that are paired with it have somebody to be paired with.
+                let paired = run.plan.task(*task).downstream.iter().filter(|edge| edge.paired);
+                touched.extend(paired.map(|edge| Touched::Task(no, edge.task)));
+                self.weigh(no);
             }
             Event::AttemptLeased { task, number, fence, worker, session, at, .. } => {
                 run.check(*task)?;
@@ -408,6 +417,9 @@ impl State {
             Event::AttemptWaiting { task, fence, until, detail, at, .. } => {
                 run.check(*task)?;
                 holds(run, *task, *fence)?;
+                if !matches!(run.spec(*task).action, Action::Wait(_)) {
+                    return Err(Broken::new(format_args!("task {task} is no sensor and waits")));
+                }
                 run.go(*task, Word::Running, Some(Reason::Waiting), *at, cut)?;
                 let state = run.task_mut(*task, cut);
                 state.not_before = Some(*until);
@@ -441,9 +453,7 @@ impl State {
                     _ => {}
                 }
                 if ended.state == Word::Success {
-                    if ended.items.is_some() || task_state.rare.is_some() {
-                        task_state.rare().items = ended.items;
-                    }
+                    task_state.set_items(ended.items);
                     if output_bytes > 0 {
                         let old = task_state.outputs.replace(Box::new(ended.outputs.clone()));
                         run.output_bytes = run.output_bytes + output_bytes - old.map_or(0, |o| o.bytes());
@@ -509,6 +519,9 @@ impl State {
                     // Nobody may build on what a rejected task said.
                     _ => Some(state.outputs.take()),
                 };
+                if end.state != Word::Success {
+                    state.set_items(None);
+                }
                 if end.state == Word::Failed {
                     state.failures += 1;
                 }
@@ -572,10 +585,10 @@ impl State {
                 }
                 run::go(&mut run.record, *state, *reason)?;
                 run.record.ended_at = Some(*at);
-                self.live_tasks -= run.record.tasks as usize;
                 touched.push(Touched::Run(no));
                 self.remember(no);
                 self.moved(no);
+                self.weigh(no);
             }
             Event::GenerationOpened { generation, ranges, audit, .. } => {
                 run::go(&mut run.record, Word::Pending, None)?;
@@ -606,9 +619,9 @@ impl State {
                     }
                 }
                 run.recount_around(&indices, cut);
-                self.live_tasks += run.record.tasks as usize;
                 touched.push(Touched::Run(no));
                 self.moved(no);
+                self.weigh(no);
             }
             _ => return Err(Broken::new("an event that is no run's")),
         }
@@ -689,14 +702,12 @@ impl State {
         let Some(run) = self.runs.get_mut(&no) else { return released };
         // The event may be half applied: what is derived is derived again, as a restore would.
         run.derive(cut);
-        if !run.record.state.is_terminal() {
-            self.live_tasks -= run.record.tasks as usize;
-        }
         run.changed = self.cut;
         run.record.quarantined = Some(Arc::from(why));
         run.record.state = Word::Failed;
         run.record.reason = Some(Reason::Quarantined);
         self.moved(no);
+        self.weigh(no);
         released
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Term {
     pub(crate) doomed: BTreeMap<RunNo, BTreeSet<u32>>,
     /// Runs that may have no open task left.
     pub(crate) ending: BTreeSet<RunNo>,
+    /// Cancelled runs of whose children some may go on, with the first of these.
+    pub(crate) stopping: BTreeMap<RunNo, RunNo>,
     /// Pipelines that may start a queued run.
     pub(crate) starting: BTreeSet<PipelineName>,
     /// Sessions that are over and whose attempts are being lost, with whether their process died.
@@ -88,10 +90,13 @@ impl Term {
             self.forget(no);
         }
         self.gates.look_at(&Gate::Run(no));
+        if run.record.cancel.is_some() && state.children.contains_key(&no) {
+            self.stopping.insert(no, RunNo(0));
+        }
         match run.record.state {
             Word::Pending => {
                 self.starting.insert(run.record.pipeline.clone());
-                if run.record.cancel.is_some() {
+                if run.open_tasks() == 0 {
                     self.ending.insert(no);
                 }
             }
@@ -107,6 +112,9 @@ impl Term {
                 self.timers.drop_run(no);
                 self.doomed.remove(&no);
                 self.starting.insert(run.record.pipeline.clone());
+                if run.record.quarantined.is_some() && run.record.parent.is_some() {
+                    self.ending.insert(no);
+                }
                 // A SUCCESS is archived at once and takes no place among these.
                 if run.record.state != Word::Success {
                     self.kept.insert((run.record.ended_at.unwrap_or_default(), no));
@@ -271,6 +279,7 @@ impl Term {
             || !self.opening.is_empty()
             || !self.acting.is_empty()
             || !self.ending.is_empty()
+            || !self.stopping.is_empty()
             || !self.starting.is_empty()
             || !self.gone.is_empty()
             || self.gates.is_to_look()

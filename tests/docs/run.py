@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every example in the documentation, and follows every relative link.
+"""Runs every example in the documentation, follows every relative link, and looks whether the reference names every key.
 
     tests/docs/run.py target/debug/penstock                      all pages
     tests/docs/run.py target/debug/penstock --only mapped        pages whose path contains this
@@ -18,7 +18,7 @@ HTML comments on the lines above a block, which readers do not see, say more:
 
 | comment | what it says |
 | --- | --- |
-| `file: NAME` | the block is written to this file of the page's directory; only a pipeline is run as well |
+| `file: NAME` | the block is written to this file of the page's directory; a pipeline, or a program that imports `penstock`, is run as well |
 | `check only: REASON` | it is checked, and not run |
 | `run: ARGS` | further arguments of `penstock run`; `$HTTP` is a server that answers, on loopback |
 | `fails: check` | `penstock check` must refuse it |
@@ -60,6 +60,8 @@ from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/**/*.md", "examples/**/*.md"]
+CLIENT = ROOT / "clients/python/src"
+REFERENCE = ROOT / "docs/pipelines.md"
 LINKED = [*PAGES, "*.md", "tests/**/*.md", "clients/**/*.md"]
 NOT_PAGES = {".git", "target", "node_modules", ".penstock", ".venv"}
 # What nobody reads as part of a language that can be run.
@@ -81,6 +83,11 @@ class Block:
     def is_pipeline(self) -> bool:
         lines = (line for line in self.text.splitlines() if line.strip() and not line.startswith("#"))
         return self.language == "yaml" and next(lines, "").startswith("pipeline:")
+
+
+    @property
+    def imports_client(self) -> bool:
+        return self.language == "python" and bool(re.search(r"^\s*(import|from) penstock", self.text, re.MULTILINE))
 
 
 @dataclass
@@ -206,7 +213,7 @@ class Runner:
         try:
             if "file" in block.says:
                 work.write(block.says["file"], block.text)
-                if not block.is_pipeline:
+                if not block.is_pipeline and not block.imports_client:
                     return Result(where, f"file {block.says['file']}", "ok")
             if block.is_pipeline:
                 return work.pipeline(where, block)
@@ -242,6 +249,9 @@ class Work:
             "PYTHONDONTWRITEBYTECODE": "1",
             "HTTP": self.runner.http,
         }
+        if CLIENT.is_dir() and any(block.imports_client for block in self.page.blocks):
+            # For functions that the worker is to call, too.
+            self.env["PYTHONPATH"] = str(CLIENT)
         for path in self.page.says.get("copy", []):
             source, target = ROOT / path, self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -295,14 +305,14 @@ class Work:
                 process.kill()
                 process.wait()
 
-    def call(self, argv: list[str], seconds: float, **more: str) -> Output:
+    def call(self, argv: list[str], seconds: float) -> Output:
         """Runs a program in a process group of its own, so that what it leaves behind ends with it."""
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**self.env, **more},
+            env=self.env,
             cwd=self.folder,
             start_new_session=True,
         )
@@ -372,19 +382,15 @@ class Work:
         return Result(where, "shell", "ok")
 
     def program(self, where: str, block: Block) -> Result:
-        if re.search(r"^\s*(import|from) penstock", block.text, re.MULTILINE):
-            client = ROOT / "clients/python/src"
-            if not client.is_dir():
+        if block.imports_client:
+            if not CLIENT.is_dir():
                 return Result(where, "python", "skip", "there is no Python client in this tree")
             if self.call([self.runner.python, "-c", "import grpc, google.protobuf"], SECONDS).status != 0:
                 return Result(where, "python", "skip", f"grpcio and protobuf are not installed for {self.runner.python}")
-            more = {"PYTHONPATH": str(client)}
-        else:
-            more = {}
         self.runs += 1
         # A file, because functions of a program are found by its name.
         program = self.write(block.says.get("file", f"example{self.runs}.py"), block.text)
-        ran = self.call([self.runner.python, program.name], SECONDS, **more)
+        ran = self.call([self.runner.python, program.name], SECONDS)
         if ran.status != 0:
             raise Wrong(f"python ended with {ran.status}:\n{ran.text}\n{self.said()}")
         compare(block.expected, ran.text)
@@ -481,6 +487,28 @@ def links() -> list[Result]:
     return results
 
 
+# Keys
+
+
+def properties(schema: object) -> set[str]:
+    """Every key that a JSON Schema knows."""
+    if isinstance(schema, list):
+        return set().union(*map(properties, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = schema.get("properties")
+    return set(own if isinstance(own, dict) else ()).union(*map(properties, schema.values()))
+
+
+def keys(penstock: Path) -> Result:
+    """The reference names every key of the language."""
+    said = subprocess.run([penstock, "schema"], capture_output=True, text=True, check=True, timeout=SECONDS)
+    words = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`\n]+`", REFERENCE.read_text(encoding="utf-8")))))
+    missing = sorted(properties(json.loads(said.stdout)) - words)
+    where = str(REFERENCE.relative_to(ROOT))
+    return Result(where, "every key", "fail", f"it does not name {', '.join(missing)}") if missing else Result(where, "every key", "ok")
+
+
 def main() -> int:
     reader = argparse.ArgumentParser(description="Runs every example in the documentation, and follows every relative link.")
     reader.add_argument("penstock", type=Path, help="the binary")
@@ -505,7 +533,7 @@ def main() -> int:
                 show(result, said.quiet)
             results += found
     if not said.only:
-        for result in links():
+        for result in [keys(penstock), *links()]:
             show(result, said.quiet)
             results.append(result)
     server.shutdown()

@@ -50,12 +50,16 @@ pub enum Error {
     /// No coordinators at all.
     #[error("no coordinator is named: give --coordinators host:port,host:port")]
     NoCoordinators,
+    /// Containers of a former life may still run.
+    #[error("containers of this worker's former life could not be removed, so it does not start: {0}")]
+    Leftovers(String),
     /// The leader refuses this worker for good.
     #[error("the coordinator refuses this worker: {0}")]
     Refused(String),
 }
 
-/// Runs a worker until `shutdown`: then it takes nothing new, lets what runs end, and says Goodbye.
+/// Runs a worker until `shutdown`, once containers of its former life are gone: then it takes nothing new, lets what runs end, and says Goodbye.
 pub async fn run(config: Config, host: attempt::Host, dialer: Dialer, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+    attempt::remove_leftover_containers(&host).await.map_err(Error::Leftovers)?;
     runner::Runner::new(config, host, dialer)?.run(shutdown).await
 }

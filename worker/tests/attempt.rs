@@ -101,7 +101,7 @@ async fn templates_reach_arguments_variables_and_the_working_directory() {
     let ended = world.execute(&lease).await;
     assert_eq!(ended.state, State::Success, "{}", ended.detail);
     let cwd = world.root.join("code/eu").canonicalize().unwrap();
-    assert_eq!(world.lines("O"), ["42|/a b 2024-01-30|run-1 manual load 2 [1, 2]", cwd.to_str().unwrap()]);
+    assert_eq!(world.lines("O"), ["42|/a b 2024-01-30|run-1 manual load 2 [1,2]", cwd.to_str().unwrap()]);
 }
 
 #[tokio::test]

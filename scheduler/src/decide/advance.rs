@@ -7,6 +7,7 @@ use penstock_common::limits::{
     ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, MAX_LEASE_OUTPUT_BYTES, REQUEST_WINDOW_MS,
 };
 use penstock_common::metrics::Outputs;
+use penstock_common::pipeline::Action;
 use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
@@ -15,7 +16,7 @@ use crate::cut::RunCut;
 use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next};
 use crate::machine::rule::Verdict;
-use crate::machine::run::Run;
+use crate::machine::run::{CANCEL_NOW, Run};
 use crate::term::{candidate, gates_are_open, overdue_at};
 use crate::timers::Timer;
 
@@ -26,6 +27,7 @@ impl Deciding<'_> {
     pub(crate) fn advance(&mut self) {
         self.lose_gone();
         self.fire_timers();
+        self.stop_children();
         self.settle_tasks();
         self.end_runs();
         self.start_runs();
@@ -80,7 +82,12 @@ impl Deciding<'_> {
         let Some(run) = self.state.runs.get(&no) else { return };
         let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
         let child = run.task(task).child().cloned();
-        self.end_task(no, task, State::Failed, Some(Reason::Timeout), &format!("waited longer than its timeout of {timeout}"));
+        let detail = format!("waited longer than its timeout of {timeout}");
+        match child {
+            Some(_) => self.fail_own(no, task, Reason::Timeout, &detail),
+            // A person is not asked again.
+            None => self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail),
+        }
         self.stop_child(child.as_ref(), "the task that started it waited too long");
     }
 
@@ -95,23 +102,52 @@ impl Deciding<'_> {
         self.stop_run(no, Reason::RunTimeout, false, audit);
     }
 
-    /// Stops what runs, cancels what does not, and the runs that it started; teardowns too if it must be `now`.
+    /// Stops what runs and cancels what does not; teardowns too if it must be `now`, or where nothing has been set up yet. The runs that
+    /// it started follow in [`Self::stop_children`].
     pub(crate) fn stop_run(&mut self, no: RunNo, reason: Reason, now: bool, audit: Audit) {
-        let reason = self.state.runs.get(&no).and_then(|run| run.record.cancel).unwrap_or(reason);
-        self.emit(Event::CancelRequested { run: no, reason, audit: audit.clone() });
-        self.emit(Event::TasksCancelled { run: no, reason, teardowns: now, at: self.now.now });
+        let Some(record) = self.state.runs.get(&no).map(|run| &run.record) else { return };
+        let (reason, teardowns) = (record.cancel.unwrap_or(reason), now || record.state == State::Pending);
+        self.emit(Event::CancelRequested { run: no, reason, audit });
+        self.emit(Event::TasksCancelled { run: no, reason, teardowns, at: self.now.now });
         let Some(run) = self.state.runs.get(&no) else { return };
         let of_run = self.state.leases.iter().filter(|(_, h)| h.run == no && (now || !run.spec(h.task).teardown));
         let running: Vec<_> = of_run.map(|(f, h)| (*f, h.session.clone())).collect();
         for (fence, session) in running {
             self.effect(Effect::Cancel { session, fence, reason });
         }
-        for child in self.state.children.get(&no).cloned().unwrap_or_default() {
-            let waited_for = |run: &&Run| run.record.cancel.is_none() || now;
-            if self.state.runs.get(&child).is_some_and(|run| waited_for(&run)) {
-                self.stop_run(child, Reason::User, now, audit.clone());
-            }
+    }
+
+    /// The runs that tasks of a cancelled run waited for are cancelled as it was: as many as one input may, the rest at the next tick.
+    fn stop_children(&mut self) {
+        while self.room() > 0 {
+            let Some((&no, &from)) = self.term.stopping.first_key_value() else { return };
+            let next = self.state.runs.get(&no).and_then(|run| Some((self.child_to_stop(no, run, from)?, run)));
+            let Some((child, run)) = next else {
+                self.term.stopping.remove(&no);
+                continue;
+            };
+            self.term.stopping.insert(no, child);
+            let asked = run.record.audit.iter().rev().find(|audit| audit.verb.starts_with("cancel"));
+            let (by, note) = asked.map_or(("penstock", String::new()), |a| (&*a.by, a.note.to_string()));
+            let note = if note.is_empty() { format!("run {} was cancelled", run.record.id) } else { note };
+            let now = run.stops_now();
+            let audit = self.audit(if now { CANCEL_NOW } else { "cancel" }, "", by, &note);
+            self.stop_run(child, Reason::User, now, audit);
         }
+    }
+
+    fn child_to_stop(&self, no: RunNo, run: &Run, from: RunNo) -> Option<RunNo> {
+        run.record.cancel?;
+        let now = run.stops_now();
+        let goes_on = |child: &&RunNo| {
+            let Some(child) = self.state.runs.get(*child) else { return false };
+            let Some(task) = child.record.parent.as_ref().map(|parent| parent.task).filter(|&t| run.check(t).is_ok()) else { return false };
+            let waits = matches!(&run.spec(task).action, Action::Pipeline(spec) if spec.wait);
+            let ended = matches!(run.task(task).state, State::Running | State::Cancelled);
+            let waited_for = waits && ended && run.task(task).child() == Some(&child.record.id);
+            waited_for && (child.record.cancel.is_none() || (now && !child.stops_now()))
+        };
+        self.state.children.get(&no)?.range(from..).find(goes_on).copied()
     }
 
     fn stop_child(&mut self, child: Option<&penstock_common::RunId>, note: &str) {
@@ -199,7 +235,12 @@ impl Deciding<'_> {
         while self.room() > 0 {
             let Some(no) = self.term.ending.pop_first() else { return };
             let Some(run) = self.state.runs.get(&no) else { continue };
-            if run.record.state.is_terminal() || run.open_tasks() > 0 || run.record.quarantined.is_some() {
+            if run.record.quarantined.is_some() {
+                // No event of its own ended it.
+                self.tell_parent(no);
+                continue;
+            }
+            if run.record.state.is_terminal() || run.open_tasks() > 0 {
                 continue;
             }
             let (state, reason) = run.verdict();
@@ -273,7 +314,8 @@ impl Deciding<'_> {
         let number = if run.task(task).waits() { last } else { last + 1 };
         let fence = Fence(self.state.last_fence.0 + 1);
         let lease = Box::new(lease_of(self.state, run, task, number, fence, self.now.now));
-        if lease.outputs.values().map(Outputs::bytes).sum::<usize>() > MAX_LEASE_OUTPUT_BYTES {
+        let previous = lease.previous.iter().flat_map(|previous| previous.outputs.values());
+        if lease.outputs.values().chain(previous).map(Outputs::bytes).sum::<usize>() > MAX_LEASE_OUTPUT_BYTES {
             let detail = format!("its templates name more than {MAX_LEASE_OUTPUT_BYTES} bytes of outputs: pass references, not data");
             // A sensor that waits has an attempt, which ends with it.
             return self.end_task(no, task, State::Failed, Some(Reason::OutputTooLarge), &detail);

@@ -7,14 +7,15 @@ use penstock_common::{Event, Reason, RunId, RunNo, WorkerName};
 
 use super::{Deciding, bounded};
 use crate::input::{Answer, Rejection};
+use crate::machine::run::CANCEL_NOW;
 
 impl Deciding<'_> {
     /// Cancelling what is cancelled or ended changes nothing, but that `now` stops teardowns too.
     pub(crate) fn cancel(&mut self, id: &RunId, now: bool, by: &str, note: &str) -> Result<Answer, Rejection> {
         let (no, run) = self.state.run_by_id(id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
         let state = run.record.state;
-        if !state.is_terminal() && (run.record.cancel.is_none() || now) {
-            let audit = self.audit(if now { "cancel --now" } else { "cancel" }, "", by, note);
+        if !state.is_terminal() && (run.record.cancel.is_none() || (now && !run.stops_now())) {
+            let audit = self.audit(if now { CANCEL_NOW } else { "cancel" }, "", by, note);
             self.stop_run(no, Reason::User, now, audit);
         }
         Ok(Answer::Cancelled(state))

@@ -4,13 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use penstock_common::event::TaskEnded;
-use penstock_common::metrics::Outputs;
+use penstock_common::limits::MAX_NOTE_BYTES;
+use penstock_common::pipeline::ForEach;
+use penstock_common::record::Audit;
 use penstock_common::{Digest, Event, Items, Reason, RequestId, RunId, RunNo, Selector, State};
 
-use super::{Deciding, ranges};
+use super::report::branches as branches_of;
+use super::{Deciding, bounded, ranges};
 use crate::cut::SnapshotRun;
 use crate::input::{Answer, Mark, Rejection};
 use crate::machine::run::Run;
+use crate::plan::PlannedTask;
+
+/// Tasks that one call marks: an event each, within what one input may yield.
+const MAX_MARKED: usize = 500;
 
 impl Deciding<'_> {
     /// Opens a generation of the tasks that are named, or of what did not succeed and of all below it.
@@ -25,11 +32,16 @@ impl Deciding<'_> {
         if again.is_empty() {
             return Err(Rejection::NothingToRerun(id.clone()));
         }
-        with_setups(run, &mut again);
-        let again: BTreeSet<u32> = again.into_iter().filter(|&task| !run.is_gone(task)).collect();
-        let generation = run.record.generation + 1;
+        loop {
+            let before = again.len();
+            with_setups(run, &mut again);
+            with_items(run, &mut again);
+            if again.len() == before {
+                break;
+            }
+        }
         let audit = self.audit("rerun", &names, by, note);
-        self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+        let generation = self.open_generation(no, again, audit);
         self.answer(request, asked, generation);
         Ok(Answer::Generation(generation))
     }
@@ -51,10 +63,14 @@ impl Deciding<'_> {
         if marked.is_empty() {
             return Err(Rejection::Refused("a mapped task is marked by its instances, as load[0]".to_owned()));
         }
-        let mut generation = run.record.generation;
+        if marked.len() > MAX_MARKED {
+            let why = format!("{} tasks are meant, and at most {MAX_MARKED} are marked at once: name fewer", marked.len());
+            return Err(Rejection::Refused(why));
+        }
+        let before = run.record.generation;
+        let mut generation = before;
         if run.record.state.is_terminal() {
             self.ended_run(&id)?;
-            generation += 1;
             let mut again = run.plan.cone(marked.iter().map(|&t| run.node(t)), |t| &t.downstream);
             for &task in &marked {
                 // An instance begins again by itself, a node as a whole.
@@ -64,12 +80,14 @@ impl Deciding<'_> {
                 }
             }
             let audit = self.audit("mark", &format!("{names} {state}"), &by, &note);
-            self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+            generation = self.open_generation(no, again, audit);
         } else if let Some(&task) = marked.iter().find(|&&t| run.task(t).state.is_terminal() || run.task(t).live().is_some()) {
             let expected = "in a run that goes on only a task that waits can be marked; cancel the run to mark what runs or has ended";
             let (key, state) = (run.key(task), run.task(task).state.to_string());
             return Err(Rejection::WrongState { run: id, task: key, state, expected });
         }
+        // A new generation has said it already.
+        let mut audit = (generation == before).then(|| self.audit("mark", &format!("{names} {state}"), &by, &note));
         for task in marked {
             let live = self
                 .state
@@ -79,22 +97,34 @@ impl Deciding<'_> {
             if !live {
                 continue;
             }
-            let subject = self.state.runs.get(&no).map_or(String::new(), |run| format!("{} {state}", run.key(task)));
-            let audit = self.audit("mark", &subject, &by, &note);
-            self.emit(Event::TaskEnded(Box::new(TaskEnded {
-                run: no,
-                task,
-                state,
-                reason: Some(Reason::Marked),
-                detail: audit.note.clone(),
-                outputs: Outputs::default(),
-                audit: Some(audit),
-                not_before: None,
-                at: self.now.now,
-            })));
+            // One event of many says who, and why; the others say why in short.
+            let audit = audit.take();
+            let detail = bounded(&note, if audit.is_some() { MAX_NOTE_BYTES } else { MAX_NOTE_BYTES / 4 });
+            let ended = self.ended(no, task, state, Some(Reason::Marked), &detail);
+            self.emit(Event::TaskEnded(Box::new(TaskEnded { audit, ..ended })));
         }
         self.answer(&request, asked, generation);
         Ok(Answer::Generation(generation))
+    }
+
+    /// A new life of these tasks, and of the mapped ones whose items follow from them: else state could not tell what those are mapped over.
+    fn open_generation(&mut self, no: RunNo, mut again: BTreeSet<u32>, audit: Audit) -> u32 {
+        let Some(run) = self.state.runs.get(&no) else { return 0 };
+        with_items(run, &mut again);
+        again.retain(|&task| !run.is_gone(task));
+        self.term.kept.remove(&(run.record.ended_at.unwrap_or_default(), no));
+        let generation = run.record.generation + 1;
+        // What a branch that keeps its success did not pick is passed over in this life too.
+        let branches = (0u32..).zip(run.plan.tasks()).filter(|(_, planned)| planned.spec.branch);
+        let kept: Vec<u32> = branches.map(|(node, _)| node).filter(|node| !again.contains(node)).collect();
+        self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+        for node in kept {
+            let Some(run) = self.state.runs.get(&no) else { break };
+            let chose = run.task(node).outputs.as_deref().filter(|_| run.task(node).state == State::Success);
+            let passed_over = chose.and_then(|outputs| branches_of(run, node, outputs).ok()).unwrap_or_default();
+            self.pass_over(no, passed_over);
+        }
+        generation
     }
 
     /// An archived run is live again, still ended: what follows is a rerun or a mark.
@@ -168,6 +198,23 @@ fn unsuccessful(run: &Run) -> BTreeSet<u32> {
     let below: BTreeSet<u32> = bad.iter().flat_map(|&t| run.plan.task(run.node(t)).downstream.iter().map(|e| e.task)).collect();
     again.extend(run.plan.cone(below, |t| &t.downstream));
     again
+}
+
+/// Mapped tasks that take the items of one that begins again, or the outputs of one of its instances.
+fn with_items(run: &Run, again: &mut BTreeSet<u32>) {
+    loop {
+        let before = again.len();
+        let begins = |planned: &PlannedTask, source: u32| {
+            let of_instances = matches!(planned.spec.for_each, Some(ForEach::Output { .. }));
+            again.contains(&source) || (of_instances && again.iter().any(|&task| run.node(task) == source))
+        };
+        let mapped = (0u32..).zip(run.plan.tasks()).filter(|(_, planned)| planned.source.is_some_and(|source| begins(planned, source)));
+        let mapped: Vec<u32> = mapped.map(|(node, _)| node).collect();
+        again.extend(mapped);
+        if again.len() == before {
+            return;
+        }
+    }
 }
 
 /// What is set up and cleaned up again: the setup of every teardown whose scope holds a task that begins again.

@@ -140,7 +140,12 @@ impl Deciding<'_> {
 
     /// Ends a task that holds no lease.
     pub(crate) fn end_task(&mut self, no: RunNo, task: u32, state: penstock_common::State, reason: Option<Reason>, detail: &str) {
-        self.emit(Event::TaskEnded(Box::new(TaskEnded {
+        self.emit(Event::TaskEnded(Box::new(self.ended(no, task, state, reason, detail))));
+    }
+
+    /// How it ends.
+    pub(crate) fn ended(&self, no: RunNo, task: u32, state: penstock_common::State, reason: Option<Reason>, detail: &str) -> TaskEnded {
+        TaskEnded {
             run: no,
             task,
             state,
@@ -150,7 +155,7 @@ impl Deciding<'_> {
             audit: None,
             not_before: None,
             at: self.now.now,
-        })));
+        }
     }
 
     fn recount_slots(&mut self, session: &SessionId) {

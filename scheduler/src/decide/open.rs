@@ -1,6 +1,8 @@
 //! Tasks whose rule is satisfied: their `if`, their instances, and those that the scheduler does itself (`approve`, `pipeline`).
 
+use penstock_common::event::TaskEnded;
 use penstock_common::limits::{MAX_CHILD_DEPTH, MAX_LIVE_TASKS, MAX_TASKS_PER_RUN};
+use penstock_common::metrics::Outputs;
 use penstock_common::pipeline::{Action, ChildRun};
 use penstock_common::record::{Parent, TriggerKind};
 use penstock_common::{Digest, Event, Fence, Reason, RunId, RunNo, State};
@@ -127,10 +129,10 @@ impl Deciding<'_> {
             Ok(id) => {
                 self.emit(Event::TaskWaiting { run: no, task, child: Some(id.clone()), at: self.now.now });
                 if !child.wait {
-                    self.end_child_task(no, task, &id, State::Success, None, "");
+                    self.end_child_task(no, task, &id);
                 }
             }
-            Err((reason, why)) => self.end_task(no, task, State::Failed, Some(reason), &why),
+            Err((reason, why)) => self.fail_own(no, task, reason, &why),
         }
     }
 
@@ -170,45 +172,29 @@ impl Deciding<'_> {
             return;
         }
         match state {
-            State::Success => self.end_child_task(parent.run, parent.task, &id, State::Success, None, ""),
+            State::Success => self.end_child_task(parent.run, parent.task, &id),
             _ => {
                 let why = reason.map_or(String::new(), |reason| format!("({reason})"));
-                self.end_child_task(
-                    parent.run,
-                    parent.task,
-                    &id,
-                    State::Failed,
-                    Some(Reason::RunFailed),
-                    &format!("run {id} ended as {state}{why}"),
-                );
+                self.fail_own(parent.run, parent.task, Reason::RunFailed, &format!("run {id} ended as {state}{why}"));
             }
         }
     }
 
-    fn end_child_task(&mut self, no: RunNo, task: u32, child: &RunId, state: State, reason: Option<Reason>, detail: &str) {
+    fn end_child_task(&mut self, no: RunNo, task: u32, child: &RunId) {
+        let outputs = Outputs([("run_id".to_owned(), format!("\"{child}\""))].into());
+        self.emit(Event::TaskEnded(Box::new(TaskEnded { outputs, ..self.ended(no, task, State::Success, None, "") })));
+    }
+
+    /// A task that the scheduler does itself failed: it is tried again as its `retries` say.
+    pub(crate) fn fail_own(&mut self, no: RunNo, task: u32, reason: Reason, detail: &str) {
         let Some(run) = self.state.runs.get(&no) else { return };
-        let outputs = if state == State::Success { [("run_id".to_owned(), format!("\"{child}\""))].into() } else { Default::default() };
-        let spec = run.spec(task);
-        let failures = run.task(task).failures;
-        let retry = state == State::Failed
-            && run.may_start(task)
-            && reason.is_some_and(|reason| spec.retries.covers(reason, None))
-            && failures < spec.retries.max;
-        let not_before = retry.then(|| {
+        let (retries, failures) = (&run.spec(task).retries, run.task(task).failures);
+        let again = run.may_start(task) && retries.covers(reason, None) && failures < retries.max;
+        let not_before = again.then(|| {
             let seed = self.now.random ^ u64::from(task);
-            self.now.now.after(spec.retries.delay_after(failures + 1, super::report::unit(seed)))
+            self.now.now.after(retries.delay_after(failures + 1, super::report::unit(seed)))
         });
-        self.emit(Event::TaskEnded(Box::new(penstock_common::event::TaskEnded {
-            run: no,
-            task,
-            state,
-            reason,
-            detail: super::bounded(detail, penstock_common::limits::MAX_DETAIL_BYTES),
-            outputs: penstock_common::metrics::Outputs(outputs),
-            audit: None,
-            not_before,
-            at: self.now.now,
-        })));
+        self.emit(Event::TaskEnded(Box::new(TaskEnded { not_before, ..self.ended(no, task, State::Failed, Some(reason), detail) })));
     }
 }
 

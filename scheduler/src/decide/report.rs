@@ -5,7 +5,7 @@ use std::sync::Arc;
 use penstock_common::ids::is_dotted_name;
 use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_METRICS_PER_TASK, MAX_RUN_OUTPUT_BYTES, MAX_TASK_OUTPUT_BYTES, POISON_DEATHS};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::pipeline::{Expect, ExpectAction};
+use penstock_common::pipeline::{Action, Expect, ExpectAction};
 use penstock_common::record::{Ended, Report};
 use penstock_common::{Event, Fence, Now, Reason, RunNo, SessionId, State, TaskId, Timestamp};
 
@@ -55,8 +55,12 @@ impl Deciding<'_> {
     /// A sensor gives its slot back until its next probe; a cancelled one ends.
     fn wait_on(&mut self, no: RunNo, task: u32, fence: Fence, until: Timestamp, detail: &str) {
         let Some(run) = self.state.runs.get(&no) else { return };
-        if run.record.cancel.is_some() && !run.spec(task).teardown {
-            let ended = Ended { state: State::Cancelled, reason: Some(Reason::User), ..failed(Reason::User, detail, self.now) };
+        if !matches!(run.spec(task).action, Action::Wait(_)) {
+            let ended = failed(Reason::Lost, "its worker reported that it waits, and it is no sensor", self.now);
+            return self.end_attempt(no, task, fence, ended);
+        }
+        if let Some(reason) = run.stops(task) {
+            let ended = Ended { state: State::Cancelled, ..failed(reason, detail, self.now) };
             return self.end_attempt(no, task, fence, ended);
         }
         let detail = bounded(detail, MAX_DETAIL_BYTES);
@@ -144,8 +148,7 @@ impl Deciding<'_> {
         }
         let lost = ended.reason == Some(Reason::Lost);
         let mut retry = None;
-        let stopping = run.record.cancel.filter(|_| !spec.teardown);
-        if let Some(reason) = stopping {
+        if let Some(reason) = run.stops(index) {
             // A success that raced the cancel stands; every other end is the cancel's.
             held = false;
             if ended.state != State::Success {
@@ -237,8 +240,8 @@ fn unexpected(expect: &Expect, metrics: &Metrics) -> Option<String> {
         wrong.push(format!("at most {most} rejected records are expected and it had {rejected}"));
     }
     if let Some(most) = expect.max_rejected_ratio.filter(|most| metrics.rejected_ratio() > *most) {
-        let found = metrics.rejected_ratio() * 100.0;
-        wrong.push(format!("at most {} % of the records may be rejected and {found:.3} % were", most * 100.0));
+        let found = (metrics.rejected_ratio() * 100_000.0).round() / 1_000.0;
+        wrong.push(format!("at most {} % of the records may be rejected and {found} % were", most * 100.0));
     }
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }

@@ -26,8 +26,7 @@ impl Deciding<'_> {
                 let lease = Box::new(lease_of(self.state, run, *task, live.number, *fence, live.leased_at));
                 self.effect(Effect::Lease { session: session.clone(), lease });
             }
-            let cancel = self.state.runs.get(no).and_then(|run| run.record.cancel.filter(|_| !run.spec(*task).teardown));
-            if let Some(reason) = cancel {
+            if let Some(reason) = self.state.runs.get(no).and_then(|run| run.stops(*task)) {
                 self.effect(Effect::Cancel { session: session.clone(), fence: *fence, reason });
             }
         }

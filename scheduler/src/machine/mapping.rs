@@ -68,7 +68,11 @@ impl Expansion {
     pub(crate) fn capacity(&self) -> u32 {
         self.segments.iter().map(|(_, len)| len).sum()
     }
+    /// The index of a present instance.
     pub(crate) fn index_of(&self, number: u32) -> Option<u32> {
+        if number >= self.count {
+            return None;
+        }
         let mut before = 0;
         for &(first, len) in &self.segments {
             if number - before < len {
@@ -178,7 +182,7 @@ mod tests {
         for (index, instance) in [(4, None), (5, Some((1, 0))), (7, Some((1, 2))), (9, Some((2, 1))), (10, Some((1, 3))), (11, None)] {
             assert_eq!(mapping.instance(index), instance, "{index}");
         }
-        assert_eq!(mapping.of(1).unwrap().index_of(3), Some(10));
+        assert_eq!((mapping.of(1).unwrap().index_of(1), mapping.of(1).unwrap().index_of(3)), (Some(6), None), "3 is gone");
         let mut restored = Mapping::default();
         for (node, expansion) in mapping.nodes() {
             restored.restore(node, expansion.count, expansion.segments.clone());

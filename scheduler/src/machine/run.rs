@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! PENDING (queued) ─▶ RUNNING ─▶ SUCCESS | FAILED | CANCELLED
-//!     └──────────────────────────▶ CANCELLED          (any of these ─▶ PENDING: a new generation, queued like a new run)
+//!     └──────────────────────────▶ SUCCESS | FAILED (people marked every task) | CANCELLED
+//!                                  (any of these ─▶ PENDING: a new generation, queued like a new run)
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,9 @@ use super::rule::{Accepts, Needs, Upstream, Verdict};
 use super::task::{Rare, Task};
 use crate::plan::{Edge, Plan, PlannedTask};
 
+/// The verb of a cancel that stops teardowns too, as the run's audit keeps it.
+pub(crate) const CANCEL_NOW: &str = "cancel --now";
+
 /// A run in state.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
@@ -29,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) output_bytes: usize,
     /// Live leases.
     pub(crate) leased: u32,
+    /// What it counts for among live tasks.
+    pub(crate) weight: usize,
     /// The number of the cut during which an event last changed it.
     pub(crate) changed: u64,
     pub(crate) mapping: Arc<Mapping>,
@@ -66,7 +72,7 @@ impl Run {
         let open = |t: &PlannedTask| Task::new(Upstream::open(t.upstream.len() as u32));
         let chunk = |tasks: &[PlannedTask]| Arc::new(Chunk { tasks: tasks.iter().map(open).collect(), changed: cut });
         let chunks = plan.tasks().chunks(TASKS_PER_CHUNK).map(chunk).collect();
-        Self { record, plan, output_bytes: 0, leased: 0, changed: cut, mapping: Arc::default(), chunks, slots }
+        Self { record, plan, output_bytes: 0, leased: 0, weight: 0, changed: cut, mapping: Arc::default(), chunks, slots }
     }
 
     /// From a checkpoint: what follows from the tasks' states is computed again.
@@ -274,7 +280,7 @@ impl Run {
         self.task(index).upstream.verdict(needs)
     }
 
-    /// Tells the tasks below a terminal one. Returns what has changed: those below, and a mapped task that ended with its last instance.
+    /// Tells the tasks below a terminal one. Returns those for which that changes something.
     pub(crate) fn settle(&mut self, index: u32, at: Timestamp, cut: u64) -> Result<Vec<u32>, Broken> {
         let mut touched = Vec::new();
         if !self.task(index).state.is_terminal() {
@@ -284,7 +290,7 @@ impl Run {
             self.tell(index, outcome, cut, &mut touched);
         }
         if let Some((node, _)) = self.instance(index)
-            && let Some(expansion) = self.mapping.live(node).filter(|e| e.open() == 0)
+            && let Some(expansion) = self.mapping.live(node).filter(|e| e.open() == 0 && !self.task(node).state.is_terminal())
         {
             let (state, reason) = self.together(node, expansion);
             let deferred: Vec<u32> = match self.plan.task(node).spec.max_failed {
@@ -299,7 +305,6 @@ impl Run {
                     }
                 }
             }
-            touched.push(node);
         }
         Ok(touched)
     }
@@ -314,8 +319,12 @@ impl Run {
                 (true, Some(number)) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)),
             };
             if let Some(below) = below {
+                let before = self.verdict_of(below);
                 self.task_mut(below, cut).upstream.settle(outcome, edge.accepts);
-                touched.push(below);
+                // So that nobody waits for a turn twice.
+                if self.verdict_of(below) != before {
+                    touched.push(below);
+                }
             }
         }
     }
@@ -326,7 +335,9 @@ impl Run {
         let failed = expansion.count(State::Failed);
         let tolerated = spec.allow_failure || spec.max_failed.map_or(failed == 0, |most| most.tolerates(failed, expansion.count));
         if expansion.count(State::Cancelled) > 0 {
-            return (State::Cancelled, self.record.cancel);
+            // One of an earlier generation, of whose instances only others were rerun, keeps its reason.
+            let of_one = || expansion.indices().map(|i| self.task(i)).find(|t| t.state == State::Cancelled).and_then(|t| t.reason);
+            return (State::Cancelled, self.record.cancel.or_else(of_one));
         }
         if !tolerated {
             return (State::Failed, Some(Reason::TaskFailed));
@@ -348,10 +359,12 @@ impl Run {
         let id = &self.plan.task(source).id;
         let ended = || format!("{id} ended as {}", self.task(source).state);
         match planned.spec.for_each.as_ref() {
-            Some(ForEach::SameAs { .. }) => {
-                let same = self.mapping.live(source).and_then(|e| e.items.clone());
-                same.ok_or_else(|| format!("it takes the items of {id}, which has no instances: {}", ended()))
-            }
+            // A task that was not asked for counts as done, and its items are what they would be; else without instances there is no item.
+            Some(ForEach::SameAs { .. }) => match self.mapping.live(source) {
+                Some(expansion) => expansion.items.clone().ok_or_else(|| format!("the items of {id} are not known yet")),
+                None if self.task(source).reason == Some(Reason::NotSelected) => self.items_of(source, known),
+                None => Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string()),
+            },
             Some(ForEach::ItemsOf { .. }) => {
                 let digest = self.task(source).rare.as_ref().and_then(|rare| rare.items);
                 let digest = digest
@@ -459,7 +472,9 @@ impl Run {
             self.count_in(index, state, -1);
             let bytes = self.task(index).outputs.as_ref().map_or(0, |o| o.bytes());
             self.output_bytes -= bytes;
-            self.task_mut(index, cut).renewed();
+            let task = self.task_mut(index, cut);
+            task.renewed();
+            task.upstream = Upstream::default();
         }
         if let Some(expansion) = Arc::make_mut(&mut self.mapping).get_mut(node) {
             (expansion.items, expansion.count, expansion.counts) = (None, 0, [0; 7]);
@@ -476,6 +491,7 @@ impl Run {
         let plan = self.plan.clone();
         let mut counters = Upstream::default();
         match self.instance(index) {
+            Some(_) if self.is_gone(index) => {}
             Some((node, number)) => {
                 for edge in plan.task(node).upstream.iter().filter(|edge| edge.paired) {
                     if let Some(above) = self.mapping.live(edge.task).and_then(|e| e.index_of(number)) {
@@ -534,11 +550,18 @@ impl Run {
         match self.record.cancel {
             Some(Reason::RunTimeout) => (State::Failed, Some(Reason::RunTimeout)),
             Some(reason) => (State::Cancelled, Some(reason)),
-            None if self.count(State::Failed) == 0 => (State::Success, None),
+            None if self.count(State::Failed) + self.count(State::Cancelled) + self.count(State::Skipped) == 0 => (State::Success, None),
             None => {
-                let failed = |index: &u32| self.task(*index).state == State::Failed && !self.is_gone(*index) && !self.is_expanded(*index);
-                let unhandled = (0..self.slots).filter(failed).any(|index| !self.is_handled(index));
-                if unhandled { (State::Failed, Some(Reason::TaskFailed)) } else { (State::Success, None) }
+                let own = |index: &u32| !self.is_gone(*index) && !self.is_expanded(*index);
+                let unhandled = |index: u32| match self.task(index).state {
+                    State::Failed => !self.is_handled(index),
+                    // What an earlier generation left so, and this one did not take up again.
+                    State::Cancelled => true,
+                    State::Skipped => self.task(index).reason == Some(Reason::UpstreamFailed),
+                    _ => false,
+                };
+                let failed = (0..self.slots).filter(own).any(unhandled);
+                if failed { (State::Failed, Some(Reason::TaskFailed)) } else { (State::Success, None) }
             }
         }
     }
@@ -559,6 +582,17 @@ impl Run {
         let broken = |edge: &Edge| self.task(below(edge)).reason == Some(Reason::UpstreamFailed);
         let caught = |edge: &Edge| edge.wants_failure && self.task(below(edge)).state == State::Success;
         downstream.iter().any(caught) && !downstream.iter().any(broken)
+    }
+
+    /// A cancel that stops teardowns too.
+    pub(crate) fn stops_now(&self) -> bool {
+        let now = |audit: &Audit| &*audit.verb == CANCEL_NOW && audit.at >= self.record.generation_at;
+        self.record.cancel.is_some() && self.record.audit.iter().any(now)
+    }
+
+    /// Whether an attempt of a task is to be stopped.
+    pub(crate) fn stops(&self, index: u32) -> Option<Reason> {
+        self.record.cancel.filter(|_| !self.spec(index).teardown || self.stops_now())
     }
 
     /// The newest of what people did to it.
@@ -597,7 +631,7 @@ impl Run {
 /// Whether a run may go from one state to another.
 pub(crate) fn allowed(from: State, to: State) -> bool {
     use State::{Cancelled, Failed, Pending, Running, Success};
-    matches!((from, to), (Pending, Running | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
+    matches!((from, to), (Pending, Running | Success | Failed | Cancelled) | (Running, Success | Failed | Cancelled) | (Success | Failed | Cancelled, Pending))
 }
 
 /// Moves a run.
@@ -619,6 +653,8 @@ mod tests {
         use State::{Cancelled, Failed, Pending, Running, Success};
         let drawn = [
             (Pending, Running),
+            (Pending, Success),
+            (Pending, Failed),
             (Pending, Cancelled),
             (Running, Success),
             (Running, Failed),

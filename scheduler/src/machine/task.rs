@@ -76,6 +76,16 @@ impl Task {
         self.rare.get_or_insert_default()
     }
 
+    /// The items file it wrote. What few tasks have is not kept empty, so that a task restored is the task itself.
+    pub(crate) fn set_items(&mut self, items: Option<Digest>) {
+        if items.is_some() || self.rare.is_some() {
+            self.rare().items = items;
+        }
+        if self.rare.as_deref() == Some(&Rare::default()) {
+            self.rare = None;
+        }
+    }
+
     pub(crate) fn child(&self) -> Option<&RunId> {
         self.rare.as_ref()?.child.as_ref()
     }

@@ -3,11 +3,12 @@
 use penstock_common::pipeline::{Pipeline, Task};
 use penstock_common::{Event, Reason, RunNo, State};
 
-use super::support::{Outcome, World, below, p, retries, run_id, s, task_id};
+use super::model::{Outcome, below, key, p, retries, run_id, s};
+use super::world::World;
 use crate::explain::Why;
 
 fn explain(world: &World, run: &str, task: Option<&str>) -> Vec<Why> {
-    let chain = world.leader.explain(&run_id(run), task.map(task_id).as_ref()).unwrap();
+    let chain = world.leader.explain(&run_id(run), task.map(key).as_ref()).unwrap();
     assert!(chain.iter().all(|why| !why.to_string().is_empty() && !why.kind().is_empty()));
     chain
 }
@@ -17,10 +18,10 @@ fn what_has_ended_says_how() {
     let mut w = World::with(p([("a", below(&[]))]), 1);
     w.submit("r");
     w.end("a", &Outcome::Exit(1));
-    assert_eq!(explain(&w, "r", Some("a")), [Why::Ended { state: State::Failed, reason: Some(Reason::ExitCode) }]);
-    assert_eq!(explain(&w, "r", None), [Why::Ended { state: State::Failed, reason: Some(Reason::TaskFailed) }]);
+    assert_eq!(explain(&w, "r", Some("a")), [Why::Ended { state: State::Failed, reason: Some(Reason::ExitCode), detail: "".into() }]);
+    assert_eq!(explain(&w, "r", None), [Why::Ended { state: State::Failed, reason: Some(Reason::TaskFailed), detail: "".into() }]);
     assert_eq!(w.leader.explain(&run_id("other"), None), None);
-    assert_eq!(w.leader.explain(&run_id("r"), Some(&task_id("other"))), None);
+    assert_eq!(w.leader.explain(&run_id("r"), Some(&key("other"))), None);
 }
 
 #[test]
@@ -30,7 +31,10 @@ fn a_task_names_what_it_waits_for_down_to_what_runs() {
     let chain = explain(&w, "r", Some("c"));
     assert_eq!(
         chain[..2],
-        [Why::Upstream { task: task_id("b"), state: State::Pending }, Why::Upstream { task: task_id("a"), state: State::Running }]
+        [
+            Why::Upstream { task: key("b"), state: State::Pending, rule: "all_success" },
+            Why::Upstream { task: key("a"), state: State::Running, rule: "all_success" }
+        ]
     );
     assert!(matches!(&chain[2..], [Why::Running { attempt: 1, .. }]));
     assert_eq!(explain(&w, "r", None), chain[2..]);
@@ -40,7 +44,7 @@ fn a_task_names_what_it_waits_for_down_to_what_runs() {
 fn a_queued_run_names_those_before_it() {
     let mut w = World::with(Pipeline { max_active_runs: Some(1), ..p([("a", below(&[]))]) }, 1);
     ["r1", "r2", "r3"].iter().for_each(|run| w.submit(run));
-    let why = Why::RunQueued { limit: 1, active: vec![run_id("r1")], ahead: 1 };
+    let why = Why::RunQueued { pipeline: "p".parse().unwrap(), limit: 1, active: vec![run_id("r1")], ahead: 1 };
     assert_eq!(explain(&w, "r3", None), std::slice::from_ref(&why));
     assert_eq!(explain(&w, "r3", Some("a")), [why]);
 }
@@ -50,8 +54,10 @@ fn a_cancelled_run_counts_what_has_not_stopped() {
     let mut w = World::with(p([("a", below(&[]))]), 1);
     w.submit("r");
     w.cancel("r").unwrap();
-    assert_eq!(explain(&w, "r", None), [Why::Cancelling { reason: Reason::User, running: 1 }]);
-    assert_eq!(explain(&w, "r", Some("a"))[1..], [Why::Cancelling { reason: Reason::User, running: 1 }]);
+    let run = explain(&w, "r", None);
+    assert_eq!(run[0], Why::Cancelling { reason: Reason::User, running: 1 });
+    assert!(matches!(&run[1..], [Why::Running { .. }]), "{run:?}");
+    assert_eq!(explain(&w, "r", Some("a")), run[1..], "a task that runs is not held back by it");
 }
 
 #[test]

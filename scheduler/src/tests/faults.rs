@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use penstock_common::event::TaskEnded;
 use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_METRICS_PER_TASK};
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::Task;
-use penstock_common::record::Ended;
+use penstock_common::record::{Audit, Ended, Report};
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
-use super::support::{Outcome, World, below, ended, p, retries, run_id};
+use super::model::{Outcome, below, ended, p, report, retries, run_id};
+use super::world::World;
 use crate::{Answer, Input, Rejection, Scheduler};
 
 const AT: Timestamp = Timestamp(0);
@@ -25,6 +27,25 @@ fn two_runs() -> World {
     w
 }
 
+fn audit() -> Audit {
+    let text = || Arc::from("");
+    Audit { at: AT, verb: text(), subject: text(), by: text(), note: text() }
+}
+
+fn task_ended(task: u32, state: State) -> Event {
+    Event::TaskEnded(Box::new(TaskEnded {
+        run: BAD,
+        task,
+        state,
+        reason: Some(Reason::QueueTimeout),
+        detail: Arc::from(""),
+        outputs: Outputs::default(),
+        audit: None,
+        not_before: None,
+        at: AT,
+    }))
+}
+
 fn corrupt() -> Vec<Event> {
     let ended = Box::new(ended(&Outcome::Success, 0));
     let lease = |task, number, fence| Event::AttemptLeased {
@@ -36,21 +57,46 @@ fn corrupt() -> Vec<Event> {
         session: "w.1".parse().unwrap(),
         at: AT,
     };
-    let generation = |ranges| Event::GenerationOpened { run: BAD, generation: 2, ranges, by: Arc::from(""), note: Arc::from(""), at: AT };
+    let generation = |ranges| Event::GenerationOpened { run: BAD, generation: 2, ranges, audit: audit() };
+    let failed = Box::new(super::model::ended(&Outcome::Exit(1), 0));
+    let retrying = |task, fence, ended: &Ended| Event::TaskRetrying {
+        run: BAD,
+        task,
+        fence: Fence(fence),
+        ended: Box::new(ended.clone()),
+        not_before: AT,
+    };
     vec![
-        Event::AttemptEnded { run: BAD, task: 0, fence: Fence(2), ended: ended.clone() },
-        Event::AttemptEnded { run: BAD, task: 1, fence: Fence(1), ended: ended.clone() },
-        Event::AttemptEnded { run: BAD, task: 99, fence: Fence(1), ended: ended.clone() },
-        Event::AttemptEnded { run: BAD, task: 0, fence: Fence(1), ended: Box::new(Ended { state: State::Running, ..*ended }) },
+        Event::AttemptEnded { run: BAD, task: 0, fence: Fence(2), ended: ended.clone(), held: false },
+        Event::AttemptEnded { run: BAD, task: 1, fence: Fence(1), ended: ended.clone(), held: false },
+        Event::AttemptEnded { run: BAD, task: 99, fence: Fence(1), ended: ended.clone(), held: false },
+        Event::AttemptEnded {
+            run: BAD,
+            task: 0,
+            fence: Fence(1),
+            ended: Box::new(Ended { state: State::Running, ..*ended.clone() }),
+            held: false,
+        },
         lease(1, 1, 2),
         lease(1, 7, 3),
         lease(0, 2, 3),
         lease(2, 1, 3),
-        Event::TaskRetrying { run: BAD, task: 0, not_before: AT, lost: false },
-        Event::TaskFailed { run: BAD, task: 0, reason: Reason::QueueTimeout, at: AT },
+        Event::AttemptEnded { run: BAD, task: 0, fence: Fence(1), ended: failed.clone(), held: true },
+        retrying(0, 1, &ended),
+        retrying(0, 2, &failed),
+        retrying(1, 1, &failed),
+        task_ended(0, State::Failed),
+        task_ended(1, State::Running),
+        task_ended(9, State::Failed),
+        Event::AttemptWaiting { run: BAD, task: 0, fence: Fence(1), until: AT, detail: Arc::from(""), at: AT },
+        Event::AttemptWaiting { run: BAD, task: 1, fence: Fence(1), until: AT, detail: Arc::from(""), at: AT },
+        Event::TaskWaiting { run: BAD, task: 0, child: None, at: AT },
+        Event::TaskWaiting { run: BAD, task: 1, child: None, at: AT },
+        Event::TaskExpanded { run: BAD, task: 1, count: 3, at: AT },
+        Event::TaskExpanded { run: BAD, task: 0, count: 3, at: AT },
         Event::TasksSkipped { run: BAD, ranges: vec![(1, 2), (0, 1)], reason: Reason::UpstreamFailed, at: AT },
         Event::TasksSkipped { run: BAD, ranges: vec![(1, 9)], reason: Reason::UpstreamFailed, at: AT },
-        Event::TasksCancelled { run: BAD, reason: Reason::User, at: AT },
+        Event::TasksCancelled { run: BAD, reason: Reason::User, teardowns: false, at: AT },
         Event::RunStarted { run: BAD, at: AT },
         Event::RunEnded { run: BAD, state: State::Success, reason: None, at: AT },
         generation(vec![(0, 2)]),
@@ -84,7 +130,7 @@ fn an_event_that_breaks_half_way_leaves_a_run_that_reloads_as_it_is() {
     let fence = w.fence("w", "a");
     w.finish("w", fence, &Outcome::Exit(1));
     let ranges = vec![(0, 1), (7, 8)];
-    let broken = Event::GenerationOpened { run: BAD, generation: 2, ranges, by: Arc::from(""), note: Arc::from(""), at: AT };
+    let broken = Event::GenerationOpened { run: BAD, generation: 2, ranges, audit: audit() };
     w.follower.replay(&broken);
     assert_eq!(w.follower.run(&run_id("bad")).unwrap().reason, Some(Reason::Quarantined));
     assert_eq!(w.follower.live(), (2, 2));
@@ -107,13 +153,14 @@ fn goes_on(leader: &mut Scheduler) {
     let decision = leader.decide(Input::Hello(Box::new(hello)), now).unwrap();
     assert!(matches!(decision.effects[..], [crate::Effect::Kill { fence: Fence(1), .. }]), "{:?}", decision.effects);
     for fence in 2..4 {
-        let report = Input::Report { session: "w.1".parse().unwrap(), fence: Fence(fence), ended: ended(&Outcome::Success, 0) };
+        let report = Input::Report { session: "w.1".parse().unwrap(), fence: Fence(fence), report: Box::new(report(&Outcome::Success, 0)) };
         leader.decide(report, now).unwrap();
     }
     assert_eq!(leader.run(&run_id("good")).unwrap().state, State::Success);
-    let cancel = Input::Cancel { run: run_id("bad"), by: Arc::from(""), note: Arc::from("") };
+    let cancel = Input::Cancel { run: run_id("bad"), now: false, by: Arc::from(""), note: Arc::from("") };
     assert_eq!(leader.decide(cancel, now).unwrap().answer, Answer::Cancelled(State::Failed));
-    let rerun = Input::Rerun { run: run_id("bad"), request: "q".parse().unwrap(), by: Arc::from(""), note: Arc::from("") };
+    let rerun =
+        Input::Rerun { run: run_id("bad"), tasks: Vec::new(), request: "q".parse().unwrap(), by: Arc::from(""), note: Arc::from("") };
     assert!(matches!(leader.decide(rerun, now), Err(Rejection::Quarantined { .. })));
 }
 
@@ -126,7 +173,7 @@ fn a_run_that_breaks_under_the_leader_frees_its_slots_and_its_attempts_are_kille
     w.submit("bad");
     w.submit("good");
     w.leader.state.runs.get_mut(&BAD).unwrap().task_mut(0, 0).attempts.clear();
-    let report = Input::Report { session: "v.1".parse().unwrap(), fence: Fence(1), ended: ended(&Outcome::Success, 0) };
+    let report = Input::Report { session: "v.1".parse().unwrap(), fence: Fence(1), report: Box::new(report(&Outcome::Success, 0)) };
     let now = penstock_common::Now { now: Timestamp(w.now), wall: AT, random: 0 };
     let decision = w.leader.decide(report, now).unwrap();
     let brief = |effect: &crate::Effect| match effect {
@@ -139,12 +186,18 @@ fn a_run_that_breaks_under_the_leader_frees_its_slots_and_its_attempts_are_kille
 }
 
 #[test]
+#[cfg(debug_assertions)]
 fn a_panic_inside_one_run_sets_it_aside() {
     let mut w = two_runs();
-    // A count that its plan does not have: the index is accepted and then out of bounds.
-    w.follower.state.runs.get_mut(&BAD).unwrap().record.tasks = 10_000;
-    w.follower.state.live_tasks = 10_002;
-    w.follower.replay(&Event::TaskFailed { run: BAD, task: 9_000, reason: Reason::QueueTimeout, at: AT });
+    // An account that the next event overdraws.
+    w.follower.state.runs.get_mut(&BAD).unwrap().leased = 0;
+    w.follower.replay(&Event::AttemptEnded {
+        run: BAD,
+        task: 0,
+        fence: Fence(1),
+        ended: Box::new(ended(&Outcome::Success, 0)),
+        held: false,
+    });
     let why = w.follower.run(&run_id("bad")).unwrap().quarantined.clone().unwrap();
     assert!(why.starts_with("a panic while an event was applied"), "{why}");
     assert_eq!(w.follower.run(&run_id("good")).unwrap().state, State::Running);
@@ -180,7 +233,12 @@ fn no_report_breaks_a_run() {
         for spec in [Task::noop(), Task { retries: retries(1), max_lost: 0, ..Task::noop() }] {
             let mut w = World::with(p([("a", spec), ("b", below(&["a"]))]), 1);
             w.submit("r");
-            w.feed(Input::Report { session: "w.1".parse().unwrap(), fence: Fence(1), ended: report.clone() }).unwrap();
+            w.feed(Input::Report {
+                session: "w.1".parse().unwrap(),
+                fence: Fence(1),
+                report: Box::new(Report::Ended { ended: report.clone(), items: None }),
+            })
+            .unwrap();
             w.checker.reloads(&mut w.leader);
             let task = w.leader.tasks(&run_id("r"), 0, 1).remove(0);
             assert_eq!(task.deaths, 0, "only the leader tells a death");
@@ -197,7 +255,12 @@ fn what_a_report_carries_is_bounded() {
     let odd = [("nan".to_owned(), f64::NAN), ("inf".to_owned(), f64::INFINITY), ("x".repeat(1_000_000), 1.0), ("a\0b".to_owned(), 1.0)];
     let report =
         Ended { detail: "é".repeat(1_000_000).into(), metrics: Metrics(many.chain(odd).collect()), ..ended(&Outcome::Exit(1), 0) };
-    w.feed(Input::Report { session: "w.1".parse().unwrap(), fence: Fence(1), ended: report }).unwrap();
+    w.feed(Input::Report {
+        session: "w.1".parse().unwrap(),
+        fence: Fence(1),
+        report: Box::new(Report::Ended { ended: report, items: None }),
+    })
+    .unwrap();
     let attempt = w.leader.tasks(&run_id("r"), 0, 1).remove(0).attempts.remove(0);
     assert!(attempt.detail.len() <= MAX_DETAIL_BYTES && attempt.detail.starts_with('é'));
     assert_eq!(attempt.metrics.0.len(), MAX_METRICS_PER_TASK);
@@ -211,7 +274,7 @@ fn what_a_report_carries_is_bounded() {
 #[test]
 fn a_run_bounds_the_outputs_of_all_its_tasks() {
     let tasks = (0..300).map(|i| (format!("t{i:03}"), below(&[])));
-    let mut w = World::with(super::support::pipeline("p", tasks), 300);
+    let mut w = World::with(super::model::pipeline("p", tasks), 300);
     w.checker.deep = false;
     w.submit("r");
     while let Some((name, fence)) = w.any_running() {

@@ -3,25 +3,15 @@
 use std::time::Instant;
 
 use penstock_common::pipeline::Task;
-use penstock_common::record::TriggerKind;
 use penstock_common::{Event, Now, Timestamp};
 
+use super::model::{Outcome, report};
 use super::scale::fan_out;
-use super::support::{Outcome, ended, run_id};
-use crate::input::{Hello, Submit};
+use crate::input::Hello;
 use crate::{Announced, Effect, Input, Plan, Scheduler};
 
 fn submit(run: &str) -> Input {
-    Input::Submit(Box::new(Submit {
-        run: run_id(run),
-        pipeline: "p".parse().unwrap(),
-        version: None,
-        params: serde_json::Map::new(),
-        interval: None,
-        trigger: TriggerKind::Manual,
-        by: "me".into(),
-        digest: 0,
-    }))
+    Input::Submit(Box::new(super::people::submit(run, "p")))
 }
 
 #[test]
@@ -54,7 +44,7 @@ fn a_fan_out_of_ten_thousand_is_timed() {
         events.extend(decision.events);
         for effect in decision.effects {
             if let Effect::Lease { lease, .. } = effect {
-                inputs.push_back(Input::Report { session: session(), fence: lease.fence, ended: ended(&Outcome::Success, 1) });
+                inputs.push_back(Input::Report { session: session(), fence: lease.fence, report: Box::new(report(&Outcome::Success, 1)) });
             }
         }
     }

@@ -4,7 +4,8 @@ use penstock_common::limits::{MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIP
 use penstock_common::pipeline::{Pipeline, Task};
 use penstock_common::{Reason, State};
 
-use super::support::{Outcome, World, below, p, pipeline, retries, run_id, s};
+use super::model::{Outcome, below, edge, p, pipeline, retries, run_id, s};
+use super::world::World;
 use crate::Rejection;
 
 fn name(i: usize) -> String {
@@ -13,7 +14,7 @@ fn name(i: usize) -> String {
 
 /// `a`, and so many tasks below it.
 pub(super) fn fan_out(width: usize, leaf: &Task) -> Pipeline {
-    let leaves = (0..width).map(|i| (name(i), Task { depends_on: vec!["a".parse().unwrap()], ..leaf.clone() }));
+    let leaves = (0..width).map(|i| (name(i), Task { depends_on: vec![edge("a")], ..leaf.clone() }));
     pipeline("p", leaves.chain([("a".to_owned(), below(&[]))]))
 }
 

@@ -4,7 +4,8 @@ use penstock_common::limits::{KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS};
 use penstock_common::pipeline::{ExitPolicy, Jitter, Retries, Task};
 use penstock_common::{Fence, Millis, Reason, RunNo, State, Timestamp};
 
-use super::support::{Outcome, World, below, p, pipeline, retries, run_id, s};
+use super::model::{Outcome, below, p, pipeline, report, retries, run_id, s};
+use super::world::World;
 use crate::{Announced, Answer, Input, Rejection};
 
 fn one(task: Task) -> World {
@@ -252,7 +253,7 @@ fn a_queued_run_is_cancelled_without_having_started() {
     w.submit("r3");
     assert_eq!(w.log()[3..], ["r2: created", "r3: created"]);
     w.cancel("r2").unwrap();
-    assert_eq!(w.log(), ["r2: cancel for user", "r2: the rest CANCELLED(user)", "r2: CANCELLED(user)"]);
+    assert_eq!(w.log(), ["r2: cancel for user", "r2: the rest CANCELLED(user), teardowns too", "r2: CANCELLED(user)"]);
     w.end("a", &Outcome::Success);
     assert_eq!(w.log(), ["r1: a SUCCESS", "r1: SUCCESS", "r3: started", "r3: a#1 fence 2 to w.1"]);
 }
@@ -429,7 +430,7 @@ fn hello_sends_a_lease_that_the_worker_does_not_know_again_under_its_fence() {
     let fence = w.fence("w", "a");
     let worker = w.workers.get_mut("w").unwrap();
     worker.running.clear();
-    worker.finished.insert(fence, super::support::ended(&Outcome::Success, 0));
+    worker.finished.insert(fence, report(&Outcome::Success, 0));
     w.hello("w");
     assert_eq!(w.effects(), Vec::<String>::new(), "its report follows");
 }
@@ -604,12 +605,12 @@ fn workers_of_one_lane_take_turns() {
 fn a_report_that_comes_again_or_late_changes_nothing() {
     let mut w = one(Task { retries: retries(1), ..Task::noop() });
     let session = w.workers["w"].session.clone().unwrap();
-    let report = |fence, outcome: Outcome| Input::Report { session: session.clone(), fence, ended: super::support::ended(&outcome, 0) };
-    assert_eq!(w.feed(report(Fence(9), Outcome::Success)), Ok(Answer::Reported { current: false }));
-    assert_eq!(w.feed(report(Fence(1), Outcome::Exit(1))), Ok(Answer::Reported { current: true }));
+    let of = |fence, outcome: Outcome| Input::Report { session: session.clone(), fence, report: Box::new(report(&outcome, 0)) };
+    assert_eq!(w.feed(of(Fence(9), Outcome::Success)), Ok(Answer::Reported { current: false }));
+    assert_eq!(w.feed(of(Fence(1), Outcome::Exit(1))), Ok(Answer::Reported { current: true }));
     w.forget_log();
-    assert_eq!(w.feed(report(Fence(1), Outcome::Success)), Ok(Answer::Reported { current: false }));
-    let other = Input::Report { session: "other".parse().unwrap(), fence: Fence(2), ended: super::support::ended(&Outcome::Success, 0) };
+    assert_eq!(w.feed(of(Fence(1), Outcome::Success)), Ok(Answer::Reported { current: false }));
+    let other = Input::Report { session: "other".parse().unwrap(), fence: Fence(2), report: Box::new(report(&Outcome::Success, 0)) };
     w.pass(s(10));
     assert_eq!(w.feed(other), Ok(Answer::Reported { current: false }), "another session's fence");
     assert_eq!(w.log(), ["r: a#2 fence 2 to w.1"]);

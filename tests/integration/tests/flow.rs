@@ -91,7 +91,7 @@ async fn what_waits_for_people_and_other_runs_takes_no_slot_and_survives_the_lea
         .register("c", "pipeline: child\nparams: {n: {type: int}}\ntasks:\n  a: {shell: \"until [ -e go ]; do sleep 0.1; done\"}\n")
         .await
         .unwrap();
-    let document = "pipeline: p\nparams: {n: {type: int, default: 7}}\ntasks:\n  ask: {approve: Is it well?}\n  no: {approve: Really?, allow_failure: true}\n  call: {pipeline: {name: child, params: {n: \"{{ params.n }}\"}}}\n  work: {shell: echo I run beside those that wait, depends_on: {no: completed}}\n  end: {run: [echo, \"{{ outputs.call.run_id }}\"], depends_on: [ask, call, work]}\n";
+    let document = "pipeline: p\nparams: {n: {type: int, default: 7}}\ntasks:\n  ask: {approve: Is it well?}\n  no: {approve: Really?, allow_failure: true}\n  call: {pipeline: {name: child, params: {n: \"{{ params.n }}\"}}}\n  work: {shell: echo I run beside those that wait, depends_on: {no: completed}}\n  seen: {wait: {file: arrive-*, every: 1s}}\n  end: {run: [test, \"{{ outputs.seen.path }}\"], depends_on: [ask, call, work, seen]}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     let waits = |task: &'static str| {
@@ -111,6 +111,10 @@ async fn what_waits_for_people_and_other_runs_takes_no_slot_and_survives_the_lea
     cluster.restart_server(leader);
     cluster.leader().await;
     waits("ask").await;
+    waits("seen").await;
+    let kinds = cluster.penstock(&["explain", "r", "seen", "-o", "json"]).await.well().json();
+    assert!(["probe_at", "running", "no_slot"].contains(&kinds[0]["kind"].as_str().unwrap()), "{kinds}");
+    std::fs::write(cluster.code().join("arrive-now"), "").unwrap();
     let why = cluster.penstock(&["explain", "r", "ask", "-o", "json"]).await.well().json();
     assert_eq!((why[0]["kind"].as_str(), why[0]["remedy"].as_str()), (Some("person"), Some("penstock approve r 'ask'")));
     cluster.penstock(&["reject", "r", "no", "--note", "not today"]).await.well();
@@ -120,6 +124,7 @@ async fn what_waits_for_people_and_other_runs_takes_no_slot_and_survives_the_lea
     assert_eq!(ended.run.state(), State::Success, "{:#?}", ended.tasks);
     let of = |id: &str| ended.tasks.iter().find(|t| t.id == id).unwrap();
     assert_eq!((of("no").state(), of("no").reason.as_str(), of("no").detail.as_str()), (State::Failed, "rejected", "not today"));
+    assert_eq!((of("seen").attempts.len(), of("seen").state()), (1, State::Success), "one attempt over all its probes");
     assert!(of("ask").attempts.is_empty() && of("call").attempts.is_empty(), "no worker was needed");
     let child = cluster.wait(&child, SOON).await;
     assert_eq!((child.run.state(), child.run.params.as_str()), (State::Success, "{\"n\":7}"));

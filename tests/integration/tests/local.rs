@@ -142,3 +142,34 @@ async fn run_with_json_prints_the_ended_run_and_nothing_else() {
     let again = penstock(folder.path(), &["run", "p.yaml", "--json", "--param", "x=5", "--run-id", "mine"]).await.without_panic();
     assert_eq!((again.code, again.json()), (1, run));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_many_mapped_instances_ends_in_little_memory() {
+    let _turn = turn().await;
+    let dir = tempfile::tempdir().expect("makes a folder");
+    // What a release build is measured by; the debug build takes five times as long for each.
+    let count = if is_release() { 100_000 } else { 20_000 };
+    let document =
+        format!("pipeline: many\ntasks:\n  a: {{for_each: {{range: {count}}}, noop: true}}\n  b: {{depends_on: [a], noop: true}}\n");
+    std::fs::write(dir.path().join("many.yaml"), document).unwrap();
+    let since = Instant::now();
+    let mut command = tokio_command();
+    command.args(["run", "many.yaml"]).current_dir(dir.path()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let pid = child.id().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut last = String::new();
+    let mut most = 0;
+    while let Some(line) = lines.next_line().await.unwrap() {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).and_then(|v| v.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(peak.unwrap_or(0));
+        if line.contains(" instances: ") {
+            last = line;
+        }
+    }
+    assert!(child.wait().await.unwrap().success());
+    assert!(last.contains(&format!("{count} instances: {count} SUCCESS")), "{last}");
+    figure(&format!("{count} instances"), format!("{:.1} s, at most {} MB", since.elapsed().as_secs_f64(), most / 1024));
+    assert!(most > 0 && most < 200 * 1024, "at most 200 MB: {most} kB");
+}

@@ -165,7 +165,7 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap_or_else(|| panic!("not an object: {value:#}")).keys().map(String::as_str).collect()
 }
 
-const RUN: [&str; 14] = [
+const RUN: [&str; 17] = [
     "run_id",
     "pipeline",
     "version",
@@ -179,9 +179,12 @@ const RUN: [&str; 14] = [
     "created_at",
     "started_at",
     "ended_at",
+    "paused",
+    "parent",
+    "audit",
     "tasks",
 ];
-const TASK: [&str; 4] = ["id", "state", "reason", "attempts"];
+const TASK: [&str; 8] = ["id", "state", "reason", "detail", "child", "instances", "outputs", "attempts"];
 const ATTEMPT: [&str; 10] = ["number", "fence", "worker", "state", "reason", "detail", "started_at", "ended_at", "exit_code", "metrics"];
 
 #[tokio::test(flavor = "multi_thread")]

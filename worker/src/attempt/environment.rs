@@ -57,7 +57,7 @@ pub(crate) fn told(
     let mut vars: BTreeMap<String, String> = [
         ("PENSTOCK_RUN_ID", lease.run.to_string()),
         ("PENSTOCK_PIPELINE", lease.pipeline.to_string()),
-        ("PENSTOCK_TASK_ID", lease.task.to_string()),
+        ("PENSTOCK_TASK_ID", lease.task.task.to_string()),
         ("PENSTOCK_ATTEMPT", lease.number.to_string()),
         (FENCE, lease.fence.to_string()),
         ("PENSTOCK_IDEMPOTENCY_KEY", lease.idempotency_key()),

@@ -12,7 +12,8 @@ use penstock_common::{Items, Reason, items};
 use super::judge::Verdict;
 use super::mask::Masks;
 
-/// Reads the file of a program that has ended; `None` if it wrote none. Blocks, though never for a pipe in the file's place.
+/// Reads the file of a program that has ended; `None` if it wrote none. Blocks, though never for a pipe in the file's place; a link
+/// is not followed.
 ///
 /// What is no JSON is FAILED(task): the same program would write the same again. Too much is FAILED(output_too_large).
 pub(crate) fn read(path: &Path, masks: &Masks) -> Result<Option<Arc<Items>>, Verdict> {
@@ -36,7 +37,7 @@ fn failed(reason: Reason, why: &dyn std::fmt::Display) -> Verdict {
 
 /// The bytes, at most one more than the limit, and how many the file has.
 fn bytes(path: &Path) -> io::Result<Option<(Vec<u8>, u64)>> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,

@@ -30,7 +30,10 @@ impl Masks {
         let mut patterns = self.0.take().map_or_else(|| Patterns { values: Vec::new(), begins: [false; 256] }, |shared| (*shared).clone());
         let escaped = Value::from(secret).to_string();
         let whole = secret.trim_end_matches(['\r', '\n']);
-        let parts = secret.lines().chain([secret, whole, escaped.trim_matches('"')]);
+        // `Bearer …`, of which a server may show the second word alone.
+        let scheme = |word: &str| ["basic", "bearer", "token"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+        let token = whole.split_once(' ').filter(|(word, _)| scheme(word)).map_or("", |(_, token)| token);
+        let parts = secret.lines().chain([secret, whole, token, escaped.trim_matches('"')]);
         let mut all = true;
         for part in parts.filter(|part| !part.is_empty()) {
             let bytes = part.as_bytes();
@@ -165,10 +168,12 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {
-        let masks = masks(&["hunter22", "hunter2", "abcd", "cdef"]);
+        let mut masks = masks(&["hunter22", "hunter2", "abcd", "cdef"]);
         assert_eq!(masks.text("a hunter2 b hunter22, hunter"), "a *** b ***, hunter");
         assert_eq!(masks.text("abcdef"), "***", "two that overlap");
         assert_eq!(masks.text("xabcdx"), "x***x");
+        masks.add("Bearer t0ken");
+        assert_eq!(masks.text("not t0ken nor Bearer t0ken"), "not *** nor ***");
     }
 
     #[test]

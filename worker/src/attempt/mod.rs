@@ -39,6 +39,9 @@ use crate::executor::{self, noop};
 pub use self::connections::{Connections, Error as ConnectionsError};
 pub use self::environment::inherited;
 pub use self::secrets::{Missing, Secrets};
+pub use crate::executor::container::{CommandLine, ContainerRuntime, Containers, remove_leftovers as remove_leftover_containers};
+#[cfg(feature = "kubernetes")]
+pub use crate::executor::container::{Kubernetes, KubernetesAccess, KubernetesOptions, KubernetesOwner};
 pub use crate::executor::process::{become_subreaper, supervise, wait_for_leftovers};
 
 /// The wall clock, injected: it serves display only, deadlines use the runtime's monotonic clock.
@@ -65,6 +68,8 @@ pub struct Host {
     pub connections: Connections,
     /// Whether `http` tasks may connect to addresses that are not of the public internet.
     pub http_allow_private: bool,
+    /// What runs images; without it, tasks of type `container` fail here.
+    pub containers: Option<Containers>,
 }
 
 impl Host {
@@ -81,6 +86,7 @@ impl Host {
             secrets: Secrets::default(),
             connections: Connections::default(),
             http_allow_private: false,
+            containers: None,
         }
     }
 }

@@ -44,6 +44,10 @@ impl OutputFiles {
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&output)?;
         Ok(Self { output, items })
     }
+    /// The files of a directory that belongs to one attempt, as a container's does: there already, or made by someone else.
+    pub(crate) fn within(directory: &Path) -> Self {
+        Self { output: directory.join("output.jsonl"), items: directory.join("items.jsonl") }
+    }
     /// `$PENSTOCK_OUTPUT`, absolute.
     pub(crate) fn output(&self) -> &Path {
         &self.output
@@ -234,9 +238,10 @@ impl Tail {
         &self.report
     }
 
-    /// Reads what has come since the last time. Blocks, though never for a pipe or a device in the file's place.
+    /// Reads what has come since the last time. Blocks, though never for a pipe or a device in the file's place. A link is not
+    /// followed: what a container wrote would lead anywhere on the worker.
     pub(crate) fn follow(&mut self) -> io::Result<()> {
-        let found = match std::fs::metadata(&self.path) {
+        let found = match std::fs::symlink_metadata(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,
         };
@@ -246,7 +251,7 @@ impl Tail {
             if !found.is_file() {
                 return Err(io::Error::other("it is not a regular file any more"));
             }
-            let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+            let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW).bits() as i32;
             let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
             *self = Self { file: Some((file, found.ino())), ..Self::new(&self.path, self.masks.clone()) };
         }

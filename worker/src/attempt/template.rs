@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::value::{Object, ObjectRepr, Serde};
+use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
@@ -150,7 +150,13 @@ impl Templates {
                 return engine::write(out, state, value);
             }
             // None of them within: a value could end itself, and what follows would pass for the document's words.
-            let text = value.to_string().replace([BEGIN, END], "");
+            let text = match value.kind() {
+                ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => serde_json::to_string(value).map_err(|error| {
+                    minijinja::Error::new(ErrorKind::BadSerialization, format!("it cannot be written as JSON: {error}"))
+                })?,
+                _ => value.to_string(),
+            };
+            let text = text.replace([BEGIN, END], "");
             out.write_fmt(format_args!("{BEGIN}{text}{END}"))?;
             Ok(())
         });
@@ -259,5 +265,4 @@ fn shown(template: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "template/tests.rs"]
 mod tests;

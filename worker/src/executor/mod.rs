@@ -3,7 +3,7 @@
 //! An executor gets a [`Job`] and does what the task says. What all types share is the job's: it renders templates, resolves
 //! secrets and masks them, keeps the log, and says when to stop. What a type reports is at the top of its file.
 
-mod container;
+pub(crate) mod container;
 mod http;
 pub(crate) mod noop;
 pub(crate) mod process;

@@ -110,6 +110,7 @@ fn values_are_told_from_the_documents_own_words() {
     assert_eq!(pieces("/a/*.csv"), [text("/a/*.csv")]);
     assert_eq!(pieces("/a/{{ params.star }}*{{ params.n }}"), [text("/a/"), value("*"), text("*"), value("3")]);
     assert_eq!(pieces("{{ params.star | safe }}"), [text("*")]);
+    assert_eq!(pieces("{{ params.list }}"), [value("[1,\"a\"]")], "as everywhere");
     assert_eq!(pieces("{% set x %}a{{ params.star }}{% endset %}{{ x }}."), [value("a*"), text(".")]);
     assert_eq!(pieces("{{ params.hostile }}"), [value(params()["hostile"].as_str().unwrap())]);
     assert!(templates.pieces("url", "{{ params.x }}").is_err());

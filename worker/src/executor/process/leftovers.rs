@@ -24,7 +24,7 @@ use crate::attempt::judge::signal_name;
 use crate::attempt::output::FILE_PREFIX;
 
 /// The lock's file in the scratch directory.
-pub(super) const LOCK: &str = "leftovers.lock";
+pub(crate) const LOCK: &str = "leftovers.lock";
 
 /// Makes this process the reaper of its orphaned descendants, so that it finds them should a supervisor be killed. To be
 /// called once when a worker starts.
@@ -73,8 +73,8 @@ pub fn wait_for_leftovers(scratch: &Path, timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the lock as a supervisor does.
-pub(super) fn hold(lock: &Path) -> io::Result<OwnedFd> {
+/// Takes the lock as a supervisor does, and a container's guard.
+pub(crate) fn hold(lock: &Path) -> io::Result<OwnedFd> {
     let file = open(lock)?;
     rustix::fs::flock(&file, FlockOperation::LockShared)?;
     Ok(file.into())

@@ -16,8 +16,8 @@
 //! `timeout`, `spawn`, `oom`, `output_too_large`, `template`, `task`.
 
 mod control;
-mod leftovers;
-mod oom;
+pub(crate) mod leftovers;
+pub(crate) mod oom;
 mod spawn;
 mod supervise;
 mod tree;

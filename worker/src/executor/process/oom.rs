@@ -6,19 +6,27 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+/// Where the count of the whole machine is.
+const MACHINE: &str = "/proc/vmstat";
+
 /// A count at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kills(u64);
+pub(crate) struct Kills(u64);
 
 impl Kills {
     /// `None` where the kernel tells nothing.
-    pub(super) fn now() -> Option<Self> {
+    pub(crate) fn now() -> Option<Self> {
         // It stays the same for the life of the process, as nobody moves a running worker to another cgroup.
         static FILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
             let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
             candidates(&cgroups).into_iter().find(|file| count(file).is_some())
         });
         count(FILE.as_deref()?)
+    }
+
+    /// On the whole machine, other cgroups included.
+    pub(crate) fn of_machine() -> Option<Self> {
+        count(Path::new(MACHINE))
     }
 }
 
@@ -33,7 +41,7 @@ fn candidates(cgroups: &str) -> Vec<PathBuf> {
             _ => {}
         }
     }
-    files.push("/proc/vmstat".into());
+    files.push(MACHINE.into());
     files
 }
 

@@ -29,13 +29,14 @@ use super::control::{self, NotStarted, Start, Step, Told};
 use super::leftovers;
 use super::tree::Tree;
 use crate::attempt::judge::Exit;
+use crate::executor::container::guard;
 
 /// The threads read lines and /proc.
 const STACK_BYTES: usize = 256 * 1024;
 /// After this long, what cannot be killed (in the kernel, or another user's) is reported and no longer waited for.
 const KILL_FOR: Duration = Duration::from_secs(5);
 
-/// Supervises one attempt: the whole of `penstock supervise`. To be called before the process has any other thread, with
+/// Supervises one attempt, or stands guard over a container: the whole of `penstock supervise`. To be called before the process has any other thread, with
 /// the control socket as standard input and the attempt's log as standard output and error.
 pub fn supervise() -> ExitCode {
     match run() {
@@ -59,6 +60,9 @@ fn run() -> io::Result<()> {
     lines.read_line(&mut line)?;
     if line.is_empty() {
         return Ok(()); // the worker is gone
+    }
+    if let Some(orders) = guard::Orders::read(&line) {
+        return orders.obey(&control, lines);
     }
     let start: Start = serde_json::from_str(&line)?;
     drop(line);

@@ -81,6 +81,8 @@ enum Fault {
     Connect(String),
     /// A statement, counted from 1, was refused or broke off.
     Statement(usize, String),
+    /// The connection broke while the transaction was committed.
+    Unknown(String),
     /// A statement's values or columns are not what they must be: it will be so again.
     Document(usize, String),
 }
@@ -155,6 +157,13 @@ impl Script<'_> {
         let Sql { connection, statements, transaction, .. } = self.0;
         let (reason, number, why) = match fault {
             Fault::Connect(why) => return Verdict::failed(Reason::Spawn, &format!("connection {connection}: {why}")),
+            Fault::Unknown(why) => {
+                let why = format!(
+                    "connection {connection}: {why} while the transaction was committed: it may be done or not, and another attempt does it \
+                     again"
+                );
+                return Verdict::failed(Reason::ExitCode, &why);
+            }
             Fault::Statement(number, why) => (Reason::ExitCode, number, why),
             Fault::Document(number, why) => (Reason::Template, number, why),
         };
@@ -201,6 +210,11 @@ fn affected(text: &str, has_columns: bool, count: u64) -> Option<u64> {
 
 /// Whether its first word is one that changes rows.
 fn is_change(text: &str) -> bool {
+    ["insert", "update", "delete", "merge", "replace"].contains(&first_word(text).as_str())
+}
+
+/// In lower case, after comments.
+fn first_word(text: &str) -> String {
     let mut rest = text.trim_start();
     loop {
         let after = match rest {
@@ -210,8 +224,7 @@ fn is_change(text: &str) -> bool {
         };
         rest = after.unwrap_or_default().trim_start();
     }
-    let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
-    ["insert", "update", "delete", "merge", "replace"].iter().any(|change| word.eq_ignore_ascii_case(change))
+    rest.chars().take_while(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// The beginning of a statement, for the log.

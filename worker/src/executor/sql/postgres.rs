@@ -158,7 +158,10 @@ async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said:
     }
     if batch.transaction {
         // A deferred constraint is checked here.
-        control(last, "COMMIT").await?;
+        client.batch_execute("COMMIT").await.map_err(|error| match error.as_db_error() {
+            Some(_) => Fault::Statement(last, explain(&error, "")),
+            None => Fault::Unknown(chain(&error)),
+        })?;
     }
     Ok(ran)
 }

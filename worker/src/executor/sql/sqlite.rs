@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, place};
+use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, first_word, place};
 use crate::attempt::job::Job;
 
 /// How long another writer is waited for.
@@ -79,7 +79,6 @@ impl Session {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(BUSY_FOR).map_err(failed)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
         let look = stop.clone();
         connection.progress_handler(STEPS_PER_LOOK, Some(move || look.load(Ordering::Relaxed))).map_err(failed)?;
         Ok(Self { connection, stop })
@@ -92,7 +91,8 @@ impl Session {
             |number, statement: &str| self.connection.execute_batch(statement).map_err(|error| Fault::Statement(number, error.to_string()));
         if batch.transaction {
             // At once for writing: a reader that wants to write later may find that it cannot.
-            control(1, "BEGIN IMMEDIATE")?;
+            let only_reads = batch.statements.iter().all(|statement| first_word(&statement.text) == "select");
+            control(1, if only_reads { "BEGIN" } else { "BEGIN IMMEDIATE" })?;
         }
         let mut ran = Ran::default();
         for (number, rendered) in (1..).zip(&batch.statements) {
