@@ -105,7 +105,9 @@ impl Items {
     pub fn find(&self, index: &Index) -> Option<u32> {
         match index {
             Index::Number(number) => Some(*number).filter(|n| (*n as usize) < self.list.len()),
-            Index::Name(wanted) if self.named => (0..).zip(&self.list).find(|(_, item)| name(item).as_ref() == Some(wanted)).map(|(n, _)| n),
+            Index::Name(wanted) if self.named => {
+                (0..).zip(&self.list).find(|(_, item)| name(item).as_ref() == Some(wanted)).map(|(n, _)| n)
+            }
             Index::Name(_) => None,
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::metrics::{Metrics, Outputs};
 use crate::items::Items;
+use crate::metrics::{Metrics, Outputs};
 use crate::{
     Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp, WorkerName,
 };

@@ -21,8 +21,14 @@ pub(crate) fn check(objects: &[Value]) {
     }
     for version in VERSIONS {
         let output = Command::new(program()).args(["--strict", "--no-warn", "-k", version]).args(&files).output();
-        let output = output.expect("kubernetes-validate; install it: python3 -m venv target/venv && target/venv/bin/pip install kubernetes-validate");
-        assert!(output.status.success(), "{version}: {}{}\n{objects:#?}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = output
+            .expect("kubernetes-validate; install it: python3 -m venv target/venv && target/venv/bin/pip install kubernetes-validate");
+        assert!(
+            output.status.success(),
+            "{version}: {}{}\n{objects:#?}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -51,7 +57,8 @@ pub(crate) fn is_admissible(object: &Value) -> Result<(), String> {
             return Err(format!("label {label}: {value:?}"));
         }
     }
-    let mut names: Vec<_> = object["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten().map(|c| c["name"].to_string()).collect();
+    let mut names: Vec<_> =
+        object["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten().map(|c| c["name"].to_string()).collect();
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(format!("containers {names:?}"));
