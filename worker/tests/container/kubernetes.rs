@@ -493,6 +493,37 @@ async fn a_later_attempt_deletes_the_earlier_and_starts_when_it_is_gone() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_answer_is_waited_for_but_not_for_ever() {
+    let options = KubernetesOptions { stop_patience: Duration::from_millis(500), ..KubernetesOptions::default() };
+    let cluster = Cluster::with(options).await;
+    cluster.stub.set_deaf();
+    // An earlier attempt may still run there: the next one does not start.
+    let first = task();
+    let pod = lose(&cluster, &first).await;
+    let second = next(&first);
+    cluster.world.execute(&second).await.failed(Reason::Lost).says("of an earlier attempt may still run");
+    assert_eq!(cluster.stub.names("pods"), [pod.as_str()]);
+    // Nor does the same attempt adopt what is being deleted.
+    cluster.world.execute(&first).await.failed(Reason::Lost).says("does not go");
+
+    let options = KubernetesOptions { stop_patience: Duration::from_millis(500), ..KubernetesOptions::default() };
+    let cluster = Cluster::with(options).await;
+    cluster.stub.set_deaf();
+    let lease = with(task(), |task| task.grace = Millis(100));
+    let end = cluster
+        .world
+        .execute_while(&lease, async |go| {
+            let pod = cluster.stub.pod().await;
+            cluster.stub.run(&pod);
+            eventually("it is seen", || cluster.stub.requests("/log?") > 0).await;
+            go.send_replace(Stop::Cancel(Reason::User));
+            go.closed().await;
+        })
+        .await;
+    end.is(State::Cancelled, Reason::User).says("may still run");
+}
+
+#[tokio::test]
 async fn a_stale_lease_starts_nothing_and_leaves_the_later_one_alone() {
     let cluster = Cluster::new().await;
     let first = task();

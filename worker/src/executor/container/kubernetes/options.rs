@@ -39,6 +39,8 @@ pub struct Options {
     pub image_patience: Duration,
     /// How long a Pod may wait for a node with room for it.
     pub schedule_patience: Duration,
+    /// How long a node may take, beyond the task's grace, to end a Pod that is deleted. After that it is taken for dead.
+    pub stop_patience: Duration,
 }
 
 /// A Pod that owns Jobs.
@@ -61,6 +63,7 @@ impl Default for Options {
             keep: Duration::from_secs(3_600),
             image_patience: Duration::from_secs(60),
             schedule_patience: Duration::from_secs(600),
+            stop_patience: Duration::from_secs(60),
         }
     }
 }
