@@ -9,6 +9,7 @@ use penstock_common::{Digest, Items, TaskId, items};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::expression::is_about_item;
 use crate::machine::mapping::ItemSource;
 use crate::machine::rule::{Accepts, Needs};
 
@@ -167,7 +168,7 @@ impl Plan {
                 needs: if task.teardown { Needs::All } else { Needs::of_rule(task.trigger_rule) },
                 items: written_items(task.for_each.as_ref()).map_err(|why| PlanError::Items { task: id.clone(), why })?,
                 source: source.transpose()?,
-                condition_by_item: task.for_each.is_some() && task.condition.as_ref().is_some_and(|text| text.contains("item")),
+                condition_by_item: task.for_each.is_some() && task.condition.as_deref().is_some_and(is_about_item),
                 reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
                 remembers: task.previous_named().iter().filter_map(|id| index.get(id).copied()).collect(),
                 spec: Arc::new(task.clone()),

@@ -265,9 +265,10 @@ fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
 /// When the present try began: a sensor's attempt goes on over probes, and over workers that were lost.
 fn first_leased(run: &Run, index: u32) -> Option<Timestamp> {
     let attempts = &run.task(index).attempts;
-    let running = attempts.last().filter(|a| a.state == penstock_common::State::Running)?;
-    let lost = attempts.iter().rev().skip(1).take_while(|a| a.reason == Some(Reason::Lost)).last();
-    Some(lost.unwrap_or(running).leased_at)
+    let running = attempts.last().filter(|a| a.state == penstock_common::State::Running);
+    let before = attempts.iter().rev().skip(usize::from(running.is_some()));
+    let lost = before.take_while(|a| a.reason == Some(Reason::Lost)).last();
+    lost.or(running).map(|a| a.leased_at)
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

@@ -21,8 +21,7 @@ pub(crate) fn check(objects: &[Value]) {
     }
     for version in VERSIONS {
         let output = Command::new(program()).args(["--strict", "--no-warn", "-k", version]).args(&files).output();
-        let output = output
-            .expect("kubernetes-validate; install it: make target/python/ready");
+        let output = output.expect("kubernetes-validate; install it: make target/python/ready");
         assert!(
             output.status.success(),
             "{version}: {}{}\n{objects:#?}",
