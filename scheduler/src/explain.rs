@@ -419,6 +419,9 @@ impl Scheduler {
                 (None, _) => open.extend(Some(edge.task).filter(|i| number.is_none() && is_open(i))),
             }
         }
+        let source = planned.waits_for_source().filter(|_| number.is_none());
+        let own = |source: &u32| !run.task(*source).state.is_terminal() && !open.iter().any(|&above| run.node(above) == *source);
+        open.extend(source.filter(own));
         for &above in open.iter().take(UPSTREAMS_NAMED) {
             chain.push(Why::Upstream { task: run.key(above), state: run.task(above).state, rule });
         }

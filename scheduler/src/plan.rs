@@ -47,12 +47,22 @@ pub struct PlannedTask {
     pub(crate) items: Option<ItemSource>,
     /// The task whose outputs or items it is mapped over.
     pub(crate) source: Option<u32>,
+    /// Mapped tasks whose items it gives when it ends.
+    pub(crate) feeds: Vec<u32>,
     /// Its `if` is about an item, so each instance has its own answer.
     pub(crate) condition_by_item: bool,
     /// Those whose outputs its templates name; a document's check sees to it that they are above it. `None`: any above.
     pub reads: Option<BTreeSet<u32>>,
     /// Those whose outputs of the previous interval it reads.
     pub(crate) remembers: BTreeSet<u32>,
+}
+
+impl PlannedTask {
+    /// The task that must have ended before its items are known, whatever its rule says. Those of a pair are known when the other is
+    /// expanded.
+    pub(crate) fn waits_for_source(&self) -> Option<u32> {
+        self.source.filter(|_| matches!(self.spec.for_each, Some(ForEach::Output { .. } | ForEach::ItemsOf { .. })))
+    }
 }
 
 /// One side of a dependency.
@@ -143,7 +153,7 @@ impl Plan {
             for (name, (accepts, paired, wants_failure)) in edges(task) {
                 let missing = || PlanError::MissingUpstream { task: id.clone(), upstream: name.clone() };
                 let from = *index.get(name).ok_or_else(missing)?;
-                let accepts = if pipeline.tasks.get(name).is_some_and(|above| above.branch) { accepts.from_branch() } else { accepts };
+                let accepts = if pipeline.tasks.get(name).is_some_and(|above| above.branch) { accepts.below_branch() } else { accepts };
                 graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), ());
                 above.push(Edge { task: from, accepts, paired, wants_failure });
                 downstream[from as usize].push(Edge { task: to, accepts, paired, wants_failure });
@@ -168,11 +178,17 @@ impl Plan {
                 needs: if task.teardown { Needs::All } else { Needs::of_rule(task.trigger_rule) },
                 items: written_items(task.for_each.as_ref()).map_err(|why| PlanError::Items { task: id.clone(), why })?,
                 source: source.transpose()?,
+                feeds: Vec::new(),
                 condition_by_item: task.for_each.is_some() && task.condition.as_deref().is_some_and(is_about_item),
                 reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
                 remembers: task.previous_named().iter().filter_map(|id| index.get(id).copied()).collect(),
                 spec: Arc::new(task.clone()),
             });
+        }
+        for node in 0..tasks.len() {
+            if let Some(source) = tasks[node].waits_for_source() {
+                tasks[source as usize].feeds.push(node as u32);
+            }
         }
         let remembered = tasks.iter().flat_map(|t| t.remembers.iter().copied()).collect();
         let uses_previous = tasks.iter().any(|t| t.spec.mentions("previous"));

@@ -16,7 +16,7 @@ use penstock_common::event::TaskEnded;
 use penstock_common::lease::{Lease, Previous};
 use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
-use penstock_common::record::Audit;
+use penstock_common::record::{AttemptRecord, Audit};
 use penstock_common::{Event, Fence, Now, Reason, RunNo, SessionId, Timestamp};
 
 use crate::gates::Gate;
@@ -264,11 +264,11 @@ fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
 
 /// When the present try began: a sensor's attempt goes on over probes, and over workers that were lost.
 fn first_leased(run: &Run, index: u32) -> Option<Timestamp> {
-    let attempts = &run.task(index).attempts;
-    let running = attempts.last().filter(|a| a.state == penstock_common::State::Running);
-    let before = attempts.iter().rev().skip(usize::from(running.is_some()));
-    let lost = before.take_while(|a| a.reason == Some(Reason::Lost)).last();
-    lost.or(running).map(|a| a.leased_at)
+    let of_generation = |a: &&AttemptRecord| a.leased_at >= run.record.generation_at;
+    let mut attempts = run.task(index).attempts.iter().rev().take_while(of_generation).peekable();
+    let running = attempts.next_if(|a| a.state == penstock_common::State::Running);
+    let lost = attempts.take_while(|a| a.reason == Some(Reason::Lost)).last();
+    lost.or(running).map(|attempt| attempt.leased_at)
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

@@ -288,8 +288,14 @@ impl Run {
 
     /// What its rule says: for a mapped task whether it may be expanded, for an instance whether it may start.
     pub(crate) fn verdict_of(&self, index: u32) -> Verdict {
-        let needs = if self.instance(index).is_some() { Needs::All } else { self.plan.task(index).needs };
-        self.task(index).upstream.verdict(needs)
+        if self.instance(index).is_some() {
+            return self.task(index).upstream.verdict(Needs::All);
+        }
+        let planned = self.plan.task(index);
+        match self.task(index).upstream.verdict(planned.needs) {
+            Verdict::Ready if planned.waits_for_source().is_some_and(|source| !self.task(source).state.is_terminal()) => Verdict::Wait,
+            verdict => verdict,
+        }
     }
 
     /// Tells the tasks below a terminal one. Returns those for which that changes something.
@@ -301,6 +307,9 @@ impl Run {
         if let Some(outcome) = self.outcome(index) {
             self.tell(index, outcome, cut, &mut touched);
         }
+        if self.instance(index).is_none() {
+            touched.extend(&self.plan.task(index).feeds);
+        }
         if let Some((node, _)) = self.instance(index)
             && let Some(expansion) = self.mapping.live(node).filter(|e| e.open() == 0 && !self.task(node).state.is_terminal())
         {
@@ -310,6 +319,7 @@ impl Run {
                 None => Vec::new(),
             };
             self.go(node, state, reason, at, cut)?;
+            touched.extend(&self.plan.task(node).feeds);
             if !self.plan.task(node).spec.allow_failure {
                 for failed in deferred {
                     if let Some(outcome) = self.outcome(failed) {

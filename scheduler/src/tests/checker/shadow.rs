@@ -168,7 +168,13 @@ impl RunShadow {
         // A branch that has not chosen yet may pass it over: what others do is no reason then, whoever is faster.
         let chooses = |d: &Dependency| self.spec(self.node_of(&d.task)).branch && self.end(self.node_of(&d.task)).is_none();
         let chosen_among = instance.is_none() && upstreams.iter().any(chooses);
-        if says == Says::Skip(Reason::UpstreamFailed) && chosen_among { Says::Wait } else { says }
+        let given_by = spec.for_each.as_ref().filter(|f| !matches!(f, ForEach::SameAs { .. })).and_then(|f| f.source());
+        let unknown = instance.is_none() && given_by.is_some_and(|id| !self.tasks[self.node_of(id) as usize].state.is_terminal());
+        match says {
+            Says::Skip(Reason::UpstreamFailed) if chosen_among => Says::Wait,
+            Says::Run if unknown => Says::Wait,
+            says => says,
+        }
     }
 
     /// Whether its `if` lets it run: of a mapped task before it is expanded, of an instance if it is about the item.

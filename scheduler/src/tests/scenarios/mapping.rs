@@ -3,7 +3,7 @@
 use penstock_common::pipeline::{Action, ForEach, MaxFailed, Param, ParamType, Pipeline, Task, TriggerRule};
 use serde_json::json;
 
-use super::super::model::{Outcome, below, each, key, p, range, retries, ruled, run_id, s, selectors, task_id};
+use super::super::model::{Outcome, below, each, edge, key, p, range, retries, ruled, run_id, s, selectors, task_id};
 use super::super::people::submit;
 use super::super::world::World;
 use crate::input::Submit;
@@ -51,6 +51,18 @@ fn items_come_from_an_output() {
     assert_eq!(w.how_is("r", "c"), "PENDING", "each instance is an upstream of its own");
     w.succeed_all();
     assert_eq!(w.how("r"), "SUCCESS");
+}
+
+#[test]
+fn a_task_that_is_mapped_over_an_output_waits_for_it_whatever_its_rule_says() {
+    let over = Task { trigger_rule: TriggerRule::OneSuccess, depends_on: vec![edge("a"), edge("x")], ..over_output() };
+    let mut w = World::with(p([("a", range(2, &[])), ("b", over), ("x", below(&[]))]), 9);
+    w.submit("r");
+    w.end("x", &Outcome::Success);
+    w.end("a[1]", &Outcome::Put("list", "7".to_owned()));
+    assert_eq!(w.how_is("r", "b"), "PENDING", "what it is mapped over is not known yet");
+    w.end("a[0]", &Outcome::Put("list", "5".to_owned()));
+    assert_eq!(w.workers["w"].running[&w.fence("w", "b[0]")].item.as_deref(), Some("5"));
 }
 
 #[test]
