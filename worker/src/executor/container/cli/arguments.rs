@@ -177,7 +177,9 @@ mod tests {
     fn variable(name: &str, value: &str, secret: bool) -> Variable {
         Variable { name: name.into(), value: value.into(), secret }
     }
-    fn made(spec: &Spec) -> Result<(Vec<String>, Vec<(String, String)>), String> {
+    type Made = (Vec<String>, Vec<(String, String)>);
+
+    fn made(spec: &Spec) -> Result<Made, String> {
         let lease = crate::executor::container::testing::lease();
         let create =
             create(&container(), spec, &identity(&lease), ("run", "task[0]"), Path::new("/s"), &["--network".into(), "host".into()])?;
