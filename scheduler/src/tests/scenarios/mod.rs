@@ -4,6 +4,7 @@ mod attempts;
 mod children;
 mod generations;
 mod mapping;
+mod people;
 mod pools;
 mod rules;
 mod runs;
