@@ -19,13 +19,13 @@ build: deps
 
 test: test-rust sim test-python test-docs ## Every test, with real servers. Nothing is skipped.
 
-test-rust: deps test-deps
+test-rust: deps test-deps target/python/ready
 	$(CARGO) build --locked --workspace --bins --tests
 	$(CARGO) test --locked --workspace
 
 # Against the binary that test-rust has built.
 test-python: test-rust target/python/ready ## The Python client, with a real server.
-	cd clients/python && PENSTOCK_BIN=$(CURDIR)/target/debug/penstock $(CURDIR)/target/python/bin/python -m pytest -q
+	cd clients/python && PENSTOCK_TEST_ALL=1 PENSTOCK_BIN=$(CURDIR)/target/debug/penstock $(CURDIR)/target/python/bin/python -m pytest -q
 
 test-docs: test-rust target/python/ready ## Every example of every page.
 	target/python/bin/python tests/docs/run.py target/debug/penstock

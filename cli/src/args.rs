@@ -336,6 +336,35 @@ pub(crate) struct Tools {
     /// Lets `http` tasks reach private, loopback and link-local addresses.
     #[arg(long)]
     pub http_allow_private: bool,
+    /// What runs the images of `container` tasks; without it they fail on this worker.
+    #[arg(long, value_enum, value_name = "RUNTIME")]
+    pub containers: Option<Runtime>,
+    /// An option of podman or docker before its command, such as --cgroup-manager=cgroupfs; may be repeated.
+    #[arg(long = "container-option", value_name = "OPTION", allow_hyphen_values = true)]
+    pub container_options: Vec<String>,
+    /// An option of `podman create` or `docker create`, such as --network=host; may be repeated.
+    #[arg(long = "container-create-option", value_name = "OPTION", allow_hyphen_values = true)]
+    pub container_create_options: Vec<String>,
+    /// How to reach the Kubernetes cluster; without it, as the Pod that this worker is.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where Jobs go whose task names no namespace.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub kube_namespace: Option<String>,
+    /// A PodTemplateSpec, JSON, over which each Job's own is laid: node selectors, tolerations, pull secrets, volumes.
+    #[arg(long, value_name = "FILE")]
+    pub pod_template: Option<PathBuf>,
+}
+
+/// What runs images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Runtime {
+    /// The command line of podman.
+    Podman,
+    /// The command line of docker.
+    Docker,
+    /// Jobs of a Kubernetes cluster.
+    Kubernetes,
 }
 
 /// `submit`.

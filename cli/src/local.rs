@@ -17,9 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::Run;
-use crate::serve::{default_slots, host, incoming, random, terminated};
+use crate::serve::{default_slots, incoming, random, terminated};
 use crate::show::progress::Progress;
-use crate::{BAD_INPUT, interval, show};
+use crate::{BAD_INPUT, interval, show, tools};
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
 pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
@@ -97,7 +97,7 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = host(folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
+    let host = tools::host(&worker_config.name, folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
     let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
@@ -128,7 +128,9 @@ fn offered_labels(plan: &penstock_scheduler::Plan) -> anyhow::Result<BTreeMap<St
     for (name, value) in plan.tasks().iter().flat_map(|t| &t.spec.labels) {
         let known = labels.entry(name.clone()).or_insert_with(|| value.clone());
         if known != value {
-            anyhow::bail!("its tasks ask for workers with the label {name}={known} and with {name}={value}: under `penstock run` there is one");
+            anyhow::bail!(
+                "its tasks ask for workers with the label {name}={known} and with {name}={value}: under `penstock run` there is one"
+            );
         }
     }
     Ok(labels)

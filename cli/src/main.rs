@@ -7,6 +7,7 @@ mod local;
 mod serve;
 mod show;
 mod storage;
+mod tools;
 mod verbs;
 
 use std::process::ExitCode;

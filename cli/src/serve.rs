@@ -11,12 +11,11 @@ use penstock_common::{NodeName, SessionId, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, Clock, Config, Retention, SystemClock};
 use penstock_proto::dial::Dialer;
 use penstock_store::Keys;
-use penstock_worker::attempt::{Connections, Host, Secrets, become_subreaper, wait_for_leftovers};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 
-use crate::args::{Server, Tools, Worker};
-use crate::storage;
+use crate::args::{Server, Worker};
+use crate::{storage, tools};
 
 /// Binds a listener; other addresses than loopback only where that was asked for.
 async fn listen(what: &str, address: &str, insecure: bool) -> anyhow::Result<TcpListener> {
@@ -97,38 +96,6 @@ pub(crate) fn default_slots() -> u32 {
     std::thread::available_parallelism().map_or(4, |n| u32::try_from(n.get()).unwrap_or(4)).max(4)
 }
 
-/// Where attempts are executed. Waits for what a former life of this worker left behind.
-pub(crate) async fn host(
-    code_root: std::path::PathBuf,
-    scratch: std::path::PathBuf,
-    logs: std::path::PathBuf,
-    tools: &Tools,
-) -> anyhow::Result<Host> {
-    for dir in [&scratch, &logs] {
-        std::fs::create_dir_all(dir).with_context(|| format!("the directory {} cannot be made", dir.display()))?;
-    }
-    let absolute = |path: &std::path::Path| std::path::absolute(path).with_context(|| format!("{} is no path", path.display()));
-    let (code_root, scratch, logs) = (absolute(&code_root)?, absolute(&scratch)?, absolute(&logs)?);
-    become_subreaper().context("this worker cannot become the reaper of its children")?;
-    let wait = scratch.clone();
-    tokio::task::spawn_blocking(move || wait_for_leftovers(&wait, Duration::from_secs(60)))
-        .await?
-        .with_context(|| format!("the directory {} of this worker", scratch.display()))?;
-    if let Some(dir) = tools.secrets.as_ref().filter(|dir| !dir.is_dir()) {
-        bail!("--secrets {} is not a directory: it holds a file for each secret", dir.display());
-    }
-    let connections = match &tools.connections {
-        Some(file) => Connections::load(file)?,
-        None => Connections::default(),
-    };
-    Ok(Host {
-        connections,
-        secrets: Secrets::new(tools.secrets.clone(), std::env::vars_os()),
-        http_allow_private: tools.http_allow_private,
-        ..Host::new(code_root, scratch, logs, Arc::new(|| SystemClock.wall()))
-    })
-}
-
 pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     if !args.code_root.is_dir() {
         bail!("--code-root {} is not a directory: tasks run below it", args.code_root.display());
@@ -140,7 +107,7 @@ pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is not a label: write name=value"))?;
         labels.insert(key.to_owned(), value.to_owned());
     }
-    let host = host(args.code_root, args.scratch.join(name.as_str()), args.logs, &args.host).await?;
+    let host = tools::host(&name, args.code_root, args.scratch.join(name.as_str()), args.logs, &args.host).await?;
     let slots = args.slots.unwrap_or_else(default_slots);
     tracing::info!(%name, slots, coordinators = ?args.coordinators, "penstock {}", env!("CARGO_PKG_VERSION"));
     let config = penstock_worker::Config {

@@ -53,7 +53,12 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
     let mut ops = Vec::new();
     for chunk in 0..cut.chunks() {
         let section = format!("{chunk:04x}");
-        for (part, value) in parts_of(cut.tasks(chunk)).into_iter().enumerate() {
+        let parts = parts_of(cut.tasks(chunk));
+        // An earlier generation may have taken more parts.
+        let after = keys.history_part(no, &section, parts.len());
+        let end = penstock_store::port::prefix_end(&format!("{}{section}/", keys.history_run(no)));
+        ops.push(Op::DeleteRange(after, end));
+        for (part, value) in parts.into_iter().enumerate() {
             ops.push(Op::Put(keys.history_part(no, &section, part), value, None));
         }
     }

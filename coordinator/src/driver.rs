@@ -293,7 +293,8 @@ impl Driver<'_> {
     fn sweep(&mut self, found: &BTreeSet<Digest>) {
         let named = self.term.replica.scheduler.named();
         self.term.replica.scheduler.forget_unnamed(&named);
-        let old = self.unnamed.old(found, &named, Instant::now());
+        let (seq, checkpoint) = (self.term.replica.seq, self.term.replica.checkpoint);
+        let old = self.unnamed.old(found, &named, Instant::now(), seq, checkpoint);
         if old.is_empty() {
             return;
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use penstock_common::Digest;
+use penstock_common::{Digest, Seq};
 use penstock_store::{Fenced, Keys, blobs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -35,18 +35,27 @@ pub(crate) async fn look_for_blobs(fenced: Fenced, keys: Keys, found: mpsc::Send
     }
 }
 
-/// Since when which blob is named by nothing.
+/// Since when, and since which entry, which blob is named by nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Unnamed(BTreeMap<Digest, Instant>);
+pub(crate) struct Unnamed(BTreeMap<Digest, (Instant, Seq)>);
 
 impl Unnamed {
-    /// Takes a look into account; returns what may be deleted now.
-    pub(crate) fn old(&mut self, found: &BTreeSet<Digest>, named: &BTreeSet<Digest>, now: Instant) -> Vec<Digest> {
+    /// Takes a look at entry `seq` into account; returns what may be deleted now. An entry that a restart would replay may still need a
+    /// blob, so the checkpoint must have passed the entry at which it was first seen to be named by nothing.
+    pub(crate) fn old(
+        &mut self,
+        found: &BTreeSet<Digest>,
+        named: &BTreeSet<Digest>,
+        now: Instant,
+        seq: Seq,
+        checkpoint: Seq,
+    ) -> Vec<Digest> {
         self.0.retain(|digest, _| found.contains(digest) && !named.contains(digest));
         for digest in found.difference(named) {
-            self.0.entry(*digest).or_insert(now);
+            self.0.entry(*digest).or_insert((now, seq));
         }
-        let old = self.0.iter().filter(|(_, since)| now.duration_since(**since) >= UNNAMED_FOR);
+        let passed = |(since, seq): &(Instant, Seq)| now.duration_since(*since) >= UNNAMED_FOR && checkpoint > *seq;
+        let old = self.0.iter().filter(|(_, first)| passed(first));
         old.map(|(digest, _)| *digest).take(AT_ONCE).collect()
     }
 }
@@ -61,10 +70,11 @@ mod tests {
         let (both, none) = (BTreeSet::from([a, b]), BTreeSet::new());
         let start = Instant::now();
         let mut unnamed = Unnamed::default();
-        assert!(unnamed.old(&both, &none, start).is_empty());
-        let later = start + UNNAMED_FOR / 2;
-        assert!(unnamed.old(&both, &BTreeSet::from([b]), later).is_empty());
-        assert_eq!(unnamed.old(&both, &none, start + UNNAMED_FOR), [a], "b was named meanwhile: its hour begins again");
-        assert_eq!(unnamed.old(&both, &none, start + 2 * UNNAMED_FOR), if a < b { vec![a, b] } else { vec![b, a] });
+        let mut look = |named: &BTreeSet<Digest>, at, checkpoint| unnamed.old(&both, named, at, Seq(7), Seq(checkpoint));
+        assert!(look(&none, start, 1).is_empty());
+        assert!(look(&BTreeSet::from([b]), start + UNNAMED_FOR / 2, 9).is_empty());
+        assert!(look(&none, start + UNNAMED_FOR, 7).is_empty(), "a restart would replay an entry that may need it");
+        assert_eq!(look(&none, start + UNNAMED_FOR, 8), [a], "b was named meanwhile: its hour begins again");
+        assert_eq!(look(&none, start + 2 * UNNAMED_FOR, 8), if a < b { vec![a, b] } else { vec![b, a] });
     }
 }

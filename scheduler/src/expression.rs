@@ -34,7 +34,7 @@ impl Expressions {
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         context.insert("params", json(&lease.params));
         context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
-        context.insert("task", Value::from_pairs([("id", Value::from(lease.task.to_string())), ("attempt", Value::from(lease.number))]));
+        context.insert("task", Value::from_pairs([("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))]));
         // So that `outputs.t.k | default(0)` works where t was skipped or put nothing out.
         let mut named: BTreeMap<TaskId, Outputs> =
             lease.spec.outputs_named().unwrap_or_default().into_iter().map(|id| (id, Outputs::default())).collect();
@@ -51,7 +51,8 @@ impl Expressions {
             None => {
                 // So that `previous.outputs.t.k | default(0)` works for the first interval.
                 let empty = lease.spec.previous_named().into_iter().map(|id| (id, Outputs::default())).collect();
-                Value::from_pairs([("outputs", outputs(&empty))])
+                let nothing: [(&str, Value); 0] = [];
+                Value::from_pairs([("interval", Value::from_pairs(nothing)), ("outputs", outputs(&empty))])
             }
         };
         context.insert("previous", previous);
@@ -86,6 +87,12 @@ impl Expressions {
             Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
         })
     }
+}
+
+/// Whether an expression is about the item of an instance.
+pub(crate) fn is_about_item(expression: &str) -> bool {
+    let engine = engine::engine(EXPRESSION_FUEL);
+    engine.compile_expression(expression).is_ok_and(|compiled| compiled.undeclared_variables(false).contains("item"))
 }
 
 /// The expression of a text that is one `{{ … }}` and nothing else.

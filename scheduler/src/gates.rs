@@ -32,12 +32,14 @@ pub(crate) struct Waiting {
 }
 
 type Queue = BTreeMap<Reverse<i32>, VecDeque<(RunNo, u32)>>;
+/// Of one lane, by priority.
+type Offered = BTreeMap<i32, (RunNo, u32)>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Gates {
     queues: BTreeMap<Gate, BTreeMap<Option<Wants>, Queue>>,
     /// Offered by a gate, and neither started nor dropped yet, by priority.
-    offered: BTreeMap<Gate, BTreeMap<Option<Wants>, BTreeMap<i32, (RunNo, u32)>>>,
+    offered: BTreeMap<Gate, BTreeMap<Option<Wants>, Offered>>,
     /// Gates that may have something to offer.
     look: BTreeSet<Gate>,
 }

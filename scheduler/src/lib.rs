@@ -77,7 +77,7 @@ impl Scheduler {
         let state = &self.state;
         let definitions = state.pipelines.values().flat_map(|v| v.by_number.values()).map(|(digest, _)| *digest);
         let mut named: BTreeSet<Digest> = definitions.chain(state.reopening.keys().copied()).collect();
-        for run in state.runs.values().filter(|run| run.record.quarantined.is_none()) {
+        for run in state.runs.values() {
             named.extend((0..run.slots()).filter_map(|task| run.task(task).rare.as_ref()?.items));
         }
         named

@@ -9,6 +9,7 @@ use penstock_common::{Digest, Items, TaskId, items};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
+use crate::expression::is_about_item;
 use crate::machine::mapping::ItemSource;
 use crate::machine::rule::{Accepts, Needs};
 
@@ -152,7 +153,7 @@ impl Plan {
             for (name, (accepts, paired, wants_failure)) in edges(task) {
                 let missing = || PlanError::MissingUpstream { task: id.clone(), upstream: name.clone() };
                 let from = *index.get(name).ok_or_else(missing)?;
-                let accepts = if pipeline.tasks.get(name).is_some_and(|above| above.branch) { accepts.from_branch() } else { accepts };
+                let accepts = if pipeline.tasks.get(name).is_some_and(|above| above.branch) { accepts.below_branch() } else { accepts };
                 graph.add_edge(NodeIndex::new(from as usize), NodeIndex::new(to as usize), ());
                 above.push(Edge { task: from, accepts, paired, wants_failure });
                 downstream[from as usize].push(Edge { task: to, accepts, paired, wants_failure });
@@ -178,7 +179,7 @@ impl Plan {
                 items: written_items(task.for_each.as_ref()).map_err(|why| PlanError::Items { task: id.clone(), why })?,
                 source: source.transpose()?,
                 feeds: Vec::new(),
-                condition_by_item: task.for_each.is_some() && task.condition.as_ref().is_some_and(|text| text.contains("item")),
+                condition_by_item: task.for_each.is_some() && task.condition.as_deref().is_some_and(is_about_item),
                 reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
                 remembers: task.previous_named().iter().filter_map(|id| index.get(id).copied()).collect(),
                 spec: Arc::new(task.clone()),

@@ -158,7 +158,8 @@ impl State {
 
     /// Whether a task of a run may be started now, as far as people and the run's state go.
     pub(crate) fn may_start(&self, run: &Run, task: u32) -> bool {
-        run.may_start(task) && !self.is_paused(run)
+        // A pause keeps no clean-up of a cancelled run from running.
+        run.may_start(task) && (run.record.cancel.is_some() || !self.is_paused(run))
     }
 
     /// Slots that a pool has free; none where there is no such pool.
@@ -331,7 +332,9 @@ impl State {
         };
         let id = record.id.clone();
         // What cannot be restored was refused before the event was decided.
-        if let Ok(run) = Run::restore(record, plan, tasks, &self.items) {
+        if let Ok(mut run) = Run::restore(record, plan, tasks, &self.items) {
+            // Chunks of a checkpoint in which it was live before are no longer what it is.
+            run.touch(self.cut);
             self.archived.remove(&id);
             self.insert_run(run);
             touched.push(Touched::Run(no));

@@ -21,9 +21,6 @@ pub(super) async fn rerun(args: verbs::Rerun) -> anyhow::Result<ExitCode> {
     if args.latest {
         return latest(&client, &args).await;
     }
-    if !args.failed && tasks.is_empty() && args.pipeline.is_none() {
-        bail!("say what is to run again: --failed, --from TASK, --only TASK, a selector such as 'load+', or --latest");
-    }
     let runs = match &args.run {
         Some(run) => vec![run.clone()],
         None => matching(&client, &args).await?,

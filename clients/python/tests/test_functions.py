@@ -16,7 +16,7 @@ from typing import Any
 import jobs_under_test as jobs
 import pytest
 import yaml
-from cluster import HERE, LATE, environment, eventually
+from cluster import HERE, LATE, environment
 from penstock import BadInput, Client, Context, Error, Interval, Pipeline, State, Task, python, task
 from penstock.functions import template
 
@@ -275,7 +275,7 @@ def test_functions_run_on_a_worker(client: Client, deployed: Path) -> None:
 def test_a_cancelled_function_tidies_up(client: Client, deployed: Path) -> None:
     pipeline = Pipeline("sleeper", params={"region": "eu"}, tasks=[Task("sleeps", run=python("jobs_under_test:sleeps"))])
     run = pipeline.submit(client=client)
-    eventually("it sleeps", lambda: run.info().tasks["sleeps"].attempts and any(line.text == "sleeping" for line in run.logs("sleeps")))
+    assert next(run.logs("sleeps", follow=True)).text == "sleeping"
     run.cancel()
     assert run.wait(LATE).state is State.CANCELLED
     assert "tidied up" in [line.text for line in run.logs("sleeps")]

@@ -305,7 +305,10 @@ impl Task {
     }
     /// What stands before and after each place of a word in its templates.
     fn after<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.templates().flat_map(move |text| text.match_indices(word).map(move |(at, _)| (&text[..at], &text[at + word.len()..])))
+        let says = |text: &&str| text.contains("{{") || text.contains("{%") || Some(*text) == self.condition.as_deref();
+        self.templates()
+            .filter(says)
+            .flat_map(move |text| text.match_indices(word).map(move |(at, _)| (&text[..at], &text[at + word.len()..])))
     }
     /// The queue of tasks that name none.
     pub const DEFAULT_QUEUE: &'static str = "default";

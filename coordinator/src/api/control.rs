@@ -210,7 +210,8 @@ impl v1::control_server::Control for Control {
                 Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(state).into(), seq: seq.0 }))
             }
             Ok((other, _)) => Err(unexpected(&other)),
-            // An archived run has ended: cancelling it changes nothing.
+            // An archived run has ended: cancelling it changes nothing. Only the leader knows that it is not live again.
+            Err(refusal) if !matches!(refusal, Refusal::Rejected(_)) => Err(refusal.into()),
             Err(refusal) => match self.archived(&run).await? {
                 Some(record) => Ok(Response::new(v1::CancelRunResponse { state: v1::State::from(record.state).into(), seq: 0 })),
                 None => Err(refusal.into()),

@@ -39,7 +39,14 @@ impl Control {
         for _ in 0..50 {
             let Err(Refusal::Rejected(Rejection::UnknownRun(_))) = &outcome else { break };
             if !self.reopen(run).await? {
-                break;
+                // Its history is being written: a moment later it is there.
+                let id = run.clone();
+                if !self.handle.read(move |scheduler, _| scheduler.run(&id).is_some()).await?
+                    && self.history.find(run).await.is_ok_and(|found| found.is_none())
+                {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
             outcome = self.handle.command(input.clone()).await;
             if matches!(&outcome, Err(Refusal::Rejected(Rejection::UnknownRun(_)))) {

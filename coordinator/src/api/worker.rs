@@ -230,9 +230,10 @@ impl Workers {
                         drop(sender.send(message(to_worker::Kind::Acks(v1::ReportAcks { fences }))).await);
                         return;
                     }
-                    Err(crate::handle::Refusal::NoSpace(_)) => tokio::time::sleep(Duration::from_secs(1)).await,
                     // Another leads: the worker tells it again.
-                    Err(_) => return,
+                    Err(crate::handle::Refusal::NotLeader(_)) => return,
+                    // The store was slow, or is full: on this stream nobody else tells it again.
+                    Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
                 }
             }
         });

@@ -39,7 +39,7 @@ impl Accepts {
         Self(self.0 | other.0)
     }
     /// Of an edge from a branch.
-    pub(crate) fn from_branch(self) -> Self {
+    pub(crate) fn below_branch(self) -> Self {
         Self(self.0 | Self::CHOOSES)
     }
     fn chooses(self) -> bool {
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn a_failure_waits_for_a_branch_that_may_not_pick_the_task() {
         let mut upstream = Upstream::default();
-        upstream.read(None, Accepts::SUCCESS.from_branch());
+        upstream.read(None, Accepts::SUCCESS.below_branch());
         upstream.read(Some(Outcome::Failed), Accepts::SUCCESS);
         assert_eq!(upstream.verdict(Needs::All), Verdict::Wait);
-        upstream.settle(Outcome::Success, Accepts::SUCCESS.from_branch());
+        upstream.settle(Outcome::Success, Accepts::SUCCESS.below_branch());
         assert_eq!(upstream.verdict(Needs::All), Verdict::Skip(Reason::UpstreamFailed));
     }
 

@@ -170,6 +170,14 @@ impl Run {
         &self.chunks[index as usize / TASKS_PER_CHUNK].tasks[index as usize % TASKS_PER_CHUNK]
     }
 
+    /// Everything of it counts as changed: the next checkpoint writes it whole.
+    pub(crate) fn touch(&mut self, cut: u64) {
+        self.changed = cut;
+        for chunk in &mut self.chunks {
+            Arc::make_mut(chunk).changed = cut;
+        }
+    }
+
     /// Indices there are: nodes of the plan, then instances, those that are gone among them.
     pub(crate) fn slots(&self) -> u32 {
         self.slots

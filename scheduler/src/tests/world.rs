@@ -165,10 +165,11 @@ impl World {
             [&mut self.mirror, &mut self.follower].into_iter().for_each(|replica| replica.learn_items(items.clone()));
         };
         match input {
-            Input::Report { report, .. } => match &**report {
-                Report::Ended { items: Some(items), .. } => learn_items(items),
-                _ => {}
-            },
+            Input::Report { report, .. } => {
+                if let Report::Ended { items: Some(items), .. } = &**report {
+                    learn_items(items)
+                }
+            }
             Input::Reopen { run, items, digest } => {
                 items.iter().for_each(&mut learn_items);
                 [&mut self.mirror, &mut self.follower].into_iter().for_each(|replica| replica.learn_run(*digest, (**run).clone()));

@@ -21,14 +21,19 @@ pub(crate) fn check(objects: &[Value]) {
     }
     for version in VERSIONS {
         let output = Command::new(program()).args(["--strict", "--no-warn", "-k", version]).args(&files).output();
-        let output = output.expect("kubernetes-validate; install it: python3 -m venv target/venv && target/venv/bin/pip install kubernetes-validate");
-        assert!(output.status.success(), "{version}: {}{}\n{objects:#?}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = output.expect("kubernetes-validate; install it: make target/python/ready");
+        assert!(
+            output.status.success(),
+            "{version}: {}{}\n{objects:#?}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
-/// `$KUBERNETES_VALIDATE`, `target/venv` of the workspace, or wherever it is.
+/// `$KUBERNETES_VALIDATE`, `target/python` of the workspace, or wherever it is.
 fn program() -> PathBuf {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/venv/bin/kubernetes-validate");
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python/bin/kubernetes-validate");
     match std::env::var_os("KUBERNETES_VALIDATE") {
         Some(program) => program.into(),
         None if installed.exists() => installed,
@@ -51,7 +56,8 @@ pub(crate) fn is_admissible(object: &Value) -> Result<(), String> {
             return Err(format!("label {label}: {value:?}"));
         }
     }
-    let mut names: Vec<_> = object["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten().map(|c| c["name"].to_string()).collect();
+    let mut names: Vec<_> =
+        object["spec"]["template"]["spec"]["containers"].as_array().into_iter().flatten().map(|c| c["name"].to_string()).collect();
     names.sort();
     if names.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(format!("containers {names:?}"));

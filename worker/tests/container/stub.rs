@@ -135,7 +135,10 @@ impl Stub {
         self.inner.tell();
     }
     pub(crate) fn waiting(&self, pod: &str, reason: &str, message: &str) {
-        self.status(pod, json!({"phase": "Pending", "containerStatuses": task(json!({"waiting": {"reason": reason, "message": message}}))}));
+        self.status(
+            pod,
+            json!({"phase": "Pending", "containerStatuses": task(json!({"waiting": {"reason": reason, "message": message}}))}),
+        );
     }
     pub(crate) fn run(&self, pod: &str) {
         self.status(pod, json!({"phase": "Running", "containerStatuses": task(json!({"running": {}}))}));
@@ -224,7 +227,9 @@ impl State {
         let Some(object) = self.objects.remove(key) else { return };
         self.version += 1;
         self.event(key, "DELETED", &object);
-        let owns = |other: &Value| other["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|o| o["uid"] == object["metadata"]["uid"]));
+        let owns = |other: &Value| {
+            other["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|o| o["uid"] == object["metadata"]["uid"]))
+        };
         let owned: Vec<Key> = self.objects.iter().filter(|(_, other)| owns(other)).map(|(key, _)| key.clone()).collect();
         owned.iter().for_each(|key| self.remove(key));
     }
@@ -240,7 +245,8 @@ impl State {
     /// The Job controller: a Pod for each Job that is not suspended.
     fn control(&mut self, key: &Key) {
         let job = self.objects[key].clone();
-        let has_pod = self.objects.values().any(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"] && pod["kind"] == "Pod");
+        let has_pod =
+            self.objects.values().any(|pod| pod["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"] && pod["kind"] == "Pod");
         if job["spec"]["suspend"] == true || has_pod {
             return;
         }
@@ -357,7 +363,9 @@ fn delete(inner: &Arc<Inner>, kind: &str, ns: &str, name: &str, options: &Value)
         return refuse(409, "Conflict", "the uid is another");
     }
     let deaf = state.deaf;
-    let mark = |state: &mut State, key: &Key| drop(state.change(key, |object| object["metadata"]["deletionTimestamp"] = "2024-01-31T02:00:00Z".into()));
+    let mark = |state: &mut State, key: &Key| {
+        drop(state.change(key, |object| object["metadata"]["deletionTimestamp"] = "2024-01-31T02:00:00Z".into()))
+    };
     match kind {
         "jobs" | "pods" => {
             if kind == "jobs" {
@@ -411,7 +419,8 @@ fn watched(inner: Arc<Inner>, kind: String, ns: String, query: BTreeMap<String, 
                         return None;
                     }
                     let fits = |object: &Value| object["metadata"]["namespace"] == *ns && selects(&selector, object);
-                    if let Some((version, kind, object)) = state.events.iter().find(|(version, _, object)| *version > from && fits(object)) {
+                    if let Some((version, kind, object)) = state.events.iter().find(|(version, _, object)| *version > from && fits(object))
+                    {
                         let line = format!("{}\n", json!({"type": kind, "object": object}));
                         let version = *version;
                         drop(state);
@@ -564,7 +573,9 @@ fn expand(text: &str, env: &BTreeMap<String, String>) -> String {
 #[test]
 fn the_stub_expands_as_a_kubelet_does() {
     let env = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-    for (text, expanded) in [("$(A)", "1"), ("$$(A)", "$(A)"), ("$$$(A)", "$1"), ("$(B)", "$(B)"), ("$A $", "$A $"), ("$$$$", "$$"), ("$(", "$(")] {
+    for (text, expanded) in
+        [("$(A)", "1"), ("$$(A)", "$(A)"), ("$$$(A)", "$1"), ("$(B)", "$(B)"), ("$A $", "$A $"), ("$$$$", "$$"), ("$(", "$(")]
+    {
         assert_eq!(expand(text, &env), expanded, "{text}");
     }
     assert_eq!(base64("aHVudGVyMg=="), "hunter2");

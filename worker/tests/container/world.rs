@@ -186,9 +186,8 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
 pub(crate) fn processes_of(root: &Path) -> Vec<(i32, String)> {
     let mark = format!("TEST_WORLD={}", root.display()).into_bytes();
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|e| e.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let of_world = |pid: &i32| {
-        std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|b| *b == 0).any(|var| var == mark))
-    };
+    let of_world =
+        |pid: &i32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|b| *b == 0).any(|var| var == mark));
     pids.filter(of_world).map(|pid| (pid, command_line(pid))).collect()
 }
 

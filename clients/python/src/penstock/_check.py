@@ -115,9 +115,10 @@ def _circle(tasks: Mapping[str, Task]) -> list[str]:
 
 def with_binary(pipeline: str, document: str) -> list[str]:
     """By `penstock check`; what is doubtful is returned."""
-    binary = os.environ.get("PENSTOCK_BIN") or shutil.which("penstock")
+    binary = shutil.which(os.environ.get("PENSTOCK_BIN") or "penstock")
     if binary is None:
         return ["only what this package knows was checked: set PENSTOCK_ENDPOINT, or install the program `penstock`, to check all of it"]
+    binary = os.path.abspath(binary)
     with tempfile.TemporaryDirectory(prefix="penstock-check-") as folder:
         file = f"{pipeline.replace('/', '.')}.yaml"
         Path(folder, file).write_text(document, encoding="utf-8")

@@ -44,7 +44,7 @@ class Function:
 
     target: str
     """`module.of.it:function`, as seen from the task's `workdir`."""
-    args: Mapping[str, Plain] = field(default_factory=dict)
+    args: Mapping[str, Plain] = field(default_factory=dict[str, Plain])
     """Arguments: JSON whose strings are templates; one that is a single `{{ … }}` keeps the value's type."""
     executable: str = "python3"
     """The worker's Python, in which this package is installed."""

@@ -222,7 +222,7 @@ class RunInfo:
     audit: Sequence[Audit]
     parent: str
     """The run whose `pipeline` task started it; empty if none did."""
-    tasks: Mapping[str, TaskInfo] = field(default_factory=dict, repr=False)
+    tasks: Mapping[str, TaskInfo] = field(default_factory=dict[str, TaskInfo], repr=False)
     """By id. Only where a run was asked for by its id: lists and watches do not have them."""
 
     @property
@@ -352,7 +352,7 @@ class PipelineInfo:
     unregistered: Audit | None
     queued_runs: int
     active_runs: int
-    definition: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    definition: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
     """The checked definition, defaults merged. Only where the pipeline was asked for by name."""
 
     @classmethod

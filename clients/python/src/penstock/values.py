@@ -126,7 +126,7 @@ class Http:
     url: str
     """A template; `http` or `https`."""
     method: str = "GET"
-    headers: Mapping[str, Setting] = field(default_factory=dict)
+    headers: Mapping[str, Setting] = field(default_factory=dict[str, Setting])
     body: str | None = None
     """A template, sent as it is rendered."""
     json: Plain = None
@@ -236,7 +236,7 @@ class ChildRun:
     """A run of another pipeline, with parameters."""
 
     name: str
-    params: Mapping[str, Plain] = field(default_factory=dict)
+    params: Mapping[str, Plain] = field(default_factory=dict[str, Plain])
     """Strings are templates; one that is a single `{{ … }}` keeps the value's type."""
     wait: bool = True
     """Whether the task ends as that run does, or as soon as it is created."""
@@ -472,9 +472,9 @@ class Defaults:
     grace: Duration | None = None
     max_lost: int | None = None
     queue: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
     priority: int | None = None
-    env: Mapping[str, Setting] = field(default_factory=dict)
+    env: Mapping[str, Setting] = field(default_factory=dict[str, Setting])
     workdir: str | None = None
     pool: str | None = None
     pool_slots: int | None = None

@@ -290,7 +290,7 @@ impl Driver {
         let Some(&(name, fence)) = running.get(which as usize % running.len().max(1)) else { return };
         let model = w.workers.get_mut(name).unwrap();
         // What a worker was asked to stop it stops, now and then too late.
-        let stopped = model.stopping.contains(&fence) && which % 4 != 0;
+        let stopped = model.stopping.contains(&fence) && !which.is_multiple_of(4);
         if lost {
             model.connected = false;
         }
@@ -473,7 +473,7 @@ fn nothing_is_left(w: &mut World) {
 
 /// What a program that succeeds leaves, by chance.
 pub(super) fn success(w: &World, fence: Fence, spec: &Task, draw: u64) -> Outcome {
-    if matches!(spec.action, Action::Wait(_)) && draw % 3 != 0 {
+    if matches!(spec.action, Action::Wait(_)) && !draw.is_multiple_of(3) {
         return Outcome::NotYet(draw % 9 * 1_000);
     }
     let list: Vec<u64> = (0..draw / 7 % 4).collect();
@@ -481,8 +481,8 @@ pub(super) fn success(w: &World, fence: Fence, spec: &Task, draw: u64) -> Outcom
     if let Some(holder) = w.leader.state().leases.get(&fence).filter(|_| spec.branch) {
         let run = &w.checker.runs[&holder.run];
         let mut names: Vec<String> = run.directly_below(run.node(holder.task)).into_iter().map(|t| run.name(t)).collect();
-        names.retain(|name| draw / 11 % 4 == 0 || (draw >> (name.len() + name.as_bytes()[2] as usize % 16)) & 1 == 1);
-        if draw % 29 == 0 {
+        names.retain(|name| (draw / 11).is_multiple_of(4) || (draw >> (name.len() + name.as_bytes()[2] as usize % 16)) & 1 == 1);
+        if draw.is_multiple_of(29) {
             names.push("nobody".to_owned());
         }
         outputs.push(("branch", serde_json::to_string(&names).unwrap()));

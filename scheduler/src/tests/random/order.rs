@@ -44,23 +44,23 @@ fn ends_of(shape: &Shape, outcomes: &[Vec<Outcome>], mut order: u64, slots: u32)
         let chosen = (order >> 33) as usize;
         let running: Vec<_> = w.workers["w"].running.iter().map(|(f, l)| (*f, l.clone())).collect();
         let asked = w.asked();
-        if chosen % 5 == 0 && !asked.is_empty() {
+        if chosen.is_multiple_of(5) && !asked.is_empty() {
             let (run, task) = &asked[chosen % asked.len()];
-            w.says(run, task, fate(run, task, 0) % 4 != 0).unwrap();
+            w.says(run, task, !fate(run, task, 0).is_multiple_of(4)).unwrap();
         } else if !running.is_empty() {
             let (fence, lease) = &running[chosen % running.len()];
             let fate = fate(lease.run.as_str(), &lease.task.to_string(), lease.number);
             let outcome = match &outcomes[fate as usize % outcomes.len()][(lease.number as usize - 1) % 4] {
                 Outcome::Success => match success(&w, *fence, &lease.spec, fate) {
                     // Each probe asks anew: what it finds must not depend on how often.
-                    Outcome::NotYet(_) if chosen % 3 == 0 => success(&w, *fence, &lease.spec, fate / 3 * 3),
+                    Outcome::NotYet(_) if chosen.is_multiple_of(3) => success(&w, *fence, &lease.spec, fate / 3 * 3),
                     other => other,
                 },
                 other => other.clone(),
             };
             w.finish("w", *fence, &outcome);
         } else if let Some((run, task)) = asked.first() {
-            w.says(run, task, fate(run, task, 0) % 4 != 0).unwrap();
+            w.says(run, task, !fate(run, task, 0).is_multiple_of(4)).unwrap();
         } else if w.leader.run(&run_id("r")).unwrap().state.is_terminal() {
             break;
         } else {

@@ -5,7 +5,7 @@ use penstock_common::pipeline::{ForEach, Pipeline, Task};
 use penstock_common::{Millis, Reason, RunNo, State};
 use serde_json::json;
 
-use super::super::model::{Outcome, approve, below, each, key, p, pipeline, range, retries, run_id, s};
+use super::super::model::{Outcome, approve, below, each, key, p, range, retries, run_id, s};
 use super::super::world::World;
 use crate::{Answer, Input, Rejection};
 
@@ -93,7 +93,7 @@ fn a_rerun_that_expands_again_may_have_fewer_or_more_instances_and_counts_attemp
     let over = Task { for_each: Some(ForEach::Output { task: "a".parse().unwrap(), key: "list".to_owned() }), ..below(&["a"]) };
     let mut w = World::with(p([("a", below(&[])), ("m", over), ("n", below(&["m[*]"])), ("z", below(&["m"]))]), 9);
     w.submit("r");
-    let mut generation = |w: &mut World, request: &str, list: &str, count: usize| {
+    let generation = |w: &mut World, request: &str, list: &str, count: usize| {
         if !request.is_empty() {
             w.rerun_of("r", request, &["a+"]).unwrap();
             assert_eq!(w.tasks("r").len(), 4, "they wait to be made again");

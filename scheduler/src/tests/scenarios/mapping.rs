@@ -3,7 +3,7 @@
 use penstock_common::pipeline::{Action, ForEach, MaxFailed, Param, ParamType, Pipeline, Task, TriggerRule};
 use serde_json::json;
 
-use super::super::model::{Outcome, below, each, edge, key, p, pipeline, range, retries, ruled, run_id, s, selectors, task_id};
+use super::super::model::{Outcome, below, each, edge, key, p, range, retries, ruled, run_id, s, selectors, task_id};
 use super::super::people::submit;
 use super::super::world::World;
 use crate::input::Submit;

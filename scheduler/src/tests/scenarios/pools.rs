@@ -2,7 +2,7 @@
 
 use penstock_common::pipeline::{Pipeline, Task};
 
-use super::super::model::{Outcome, approve, below, key, p, pipeline, run_id, s, sensor};
+use super::super::model::{Outcome, approve, below, key, p, run_id, s, sensor};
 use super::super::world::World;
 use crate::Answer;
 

@@ -125,7 +125,7 @@ class Audit(_message.Message):
     def __init__(self, at_ms: _Optional[int] = ..., verb: _Optional[str] = ..., subject: _Optional[str] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("index", "id", "state", "reason", "not_before_ms", "failures", "lost", "deaths", "attempts", "outputs", "instance", "mapped", "detail", "changed_at_ms", "child", "items")
+    __slots__ = ("index", "id", "state", "reason", "not_before_ms", "failures", "lost", "deaths", "attempts", "outputs", "instance", "mapped", "detail", "changed_at_ms", "child", "items", "gone")
     class OutputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +149,7 @@ class Task(_message.Message):
     CHANGED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     CHILD_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
     index: int
     id: str
     state: State
@@ -165,7 +166,8 @@ class Task(_message.Message):
     changed_at_ms: int
     child: str
     items: bytes
-    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., not_before_ms: _Optional[int] = ..., failures: _Optional[int] = ..., lost: _Optional[int] = ..., deaths: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., instance: _Optional[int] = ..., mapped: _Optional[_Union[Mapped, _Mapping]] = ..., detail: _Optional[str] = ..., changed_at_ms: _Optional[int] = ..., child: _Optional[str] = ..., items: _Optional[bytes] = ...) -> None: ...
+    gone: bool
+    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., not_before_ms: _Optional[int] = ..., failures: _Optional[int] = ..., lost: _Optional[int] = ..., deaths: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., instance: _Optional[int] = ..., mapped: _Optional[_Union[Mapped, _Mapping]] = ..., detail: _Optional[str] = ..., changed_at_ms: _Optional[int] = ..., child: _Optional[str] = ..., items: _Optional[bytes] = ..., gone: bool = ...) -> None: ...
 
 class Mapped(_message.Message):
     __slots__ = ("count", "segments", "counts")

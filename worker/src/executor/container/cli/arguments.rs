@@ -96,7 +96,9 @@ pub(super) fn create(
     for option in ["--name", &identity.name, "--log-driver", "json-file", "--pull", pull] {
         arguments.push(option.into());
     }
-    for (name, value) in identity.labels().into_iter().chain([(RUN.to_owned(), people.0.to_owned()), (TASK.to_owned(), people.1.to_owned())]) {
+    for (name, value) in
+        identity.labels().into_iter().chain([(RUN.to_owned(), people.0.to_owned()), (TASK.to_owned(), people.1.to_owned())])
+    {
         arguments.extend(["--label".into(), format!("{name}={value}").into()]);
     }
     if let Some(cpu) = container.cpu_millis {
@@ -107,7 +109,10 @@ pub(super) fn create(
         arguments.extend(["--memory".into(), format!("{bytes}b").into(), "--memory-swap".into(), format!("{bytes}b").into()]);
     }
     let directory = directory.to_str().filter(|path| !path.contains([',', '"', '\n'])).ok_or_else(|| {
-        format!("the worker's scratch directory {} cannot be mounted into a container: its path holds a comma or quote", directory.display())
+        format!(
+            "the worker's scratch directory {} cannot be mounted into a container: its path holds a comma or quote",
+            directory.display()
+        )
     })?;
     arguments.extend(["--mount".into(), format!("type=bind,source={directory},destination={MOUNTED_AT}").into()]);
     let mut env = Vec::new();
@@ -172,9 +177,12 @@ mod tests {
     fn variable(name: &str, value: &str, secret: bool) -> Variable {
         Variable { name: name.into(), value: value.into(), secret }
     }
-    fn made(spec: &Spec) -> Result<(Vec<String>, Vec<(String, String)>), String> {
+    type Made = (Vec<String>, Vec<(String, String)>);
+
+    fn made(spec: &Spec) -> Result<Made, String> {
         let lease = crate::executor::container::testing::lease();
-        let create = create(&container(), spec, &identity(&lease), ("run", "task[0]"), Path::new("/s"), &["--network".into(), "host".into()])?;
+        let create =
+            create(&container(), spec, &identity(&lease), ("run", "task[0]"), Path::new("/s"), &["--network".into(), "host".into()])?;
         Ok((create.arguments.into_iter().map(|a| a.into_string().unwrap()).collect(), create.env))
     }
     fn spec(command: &[&str], args: &[&str], env: Vec<Variable>) -> Spec {

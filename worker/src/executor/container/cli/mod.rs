@@ -11,8 +11,8 @@
 //! user and network are the image's and the operator's.
 //!
 //! Known limits: an adopted container's log is read again from its start. Whoever may use the runtime sees variables in
-//! `inspect`, secrets among them, until the container is removed. A log that is read here was first written by the runtime, whose
-//! own options bound it (`--log-opt max-size=…`).
+//! `inspect`, secrets among them, until the container is removed. A log that is read here was first written by the runtime, and
+//! takes its disk until then; it must not be rotated, or its end may be missing here.
 
 mod arguments;
 mod ended;
@@ -23,9 +23,10 @@ mod program;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
-use penstock_common::pipeline::Container;
 use penstock_common::Reason;
+use penstock_common::pipeline::Container;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -38,18 +39,20 @@ use super::config::{CommandLine, Containers};
 use super::names::{self, Identity, Other};
 use super::spec::{self, Spec};
 use crate::attempt::Host;
+use crate::attempt::follow::Follow;
 use crate::attempt::halt::{LONGEST, at};
 use crate::attempt::job::Job;
 use crate::attempt::judge::{Cause, End, Exit, Verdict};
-use crate::attempt::follow::Follow;
 use crate::attempt::output::{OutputFiles, Tail};
 use crate::executor::Done;
 use crate::executor::process::oom::Kills;
 
 /// How long a runtime may take beyond the grace until a stopped container has ended.
-const OBEY_FOR: std::time::Duration = std::time::Duration::from_secs(30);
+const OBEY_FOR: Duration = Duration::from_secs(30);
+/// What starting a container that is there may take.
+const START_WITHIN: Duration = Duration::from_secs(120);
 /// After the end, how long the log may still come.
-const DRAIN_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+const DRAIN_FOR: Duration = Duration::from_secs(10);
 
 impl From<Failure> for Verdict {
     fn from(failure: Failure) -> Self {
@@ -206,7 +209,10 @@ impl Attempt<'_> {
             self.program.remove(name).await?;
             return Ok(false);
         }
-        job.log.notice(&format!("the container {name} of this attempt is there already ({}): it is followed, from its start", found.state.status));
+        job.log.notice(&format!(
+            "the container {name} of this attempt is there already ({}): it is followed, from its start",
+            found.state.status
+        ));
         let source = found.mounted_at(MOUNTED_AT).unwrap_or_default();
         let adopted = Mount::adopt(&job.host.scratch, name, source);
         self.mount = Some(adopted.map_err(|error| Verdict::failed(Reason::Spawn, &error.to_string()))?);
@@ -220,7 +226,11 @@ impl Attempt<'_> {
             match self.identity.compare(&found.labels()) {
                 Some(Other::Later) => return Err(stale(found.name())),
                 Some(Other::Earlier) => {
-                    job.log.notice(&format!("the container {} of an earlier attempt is there ({}): it is removed", found.name(), found.state.status));
+                    job.log.notice(&format!(
+                        "the container {} of an earlier attempt is there ({}): it is removed",
+                        found.name(),
+                        found.state.status
+                    ));
                     self.program.remove(found.name()).await?;
                 }
                 Some(Other::Same) | None => {}
@@ -231,18 +241,16 @@ impl Attempt<'_> {
 
     /// Starts what was created.
     async fn run(&mut self, job: &mut Job<'_>) -> Result<(), Not> {
+        if let Some(cause) = job.halt.said() {
+            return Err(Not::Halted(cause));
+        }
+        // From here on it may run, and then it gets its grace: whoever wants it stopped is heard once that is known.
         let argv = self.program.argv(&["start", &self.identity.name]);
-        let start = async {
-            match &mut self.guard {
-                Some(guard) => guard.start(argv).await,
-                None => Err(std::io::Error::other("it has no guard")),
+        let started = match &mut self.guard {
+            Some(guard) => {
+                tokio::time::timeout(START_WITHIN, guard.start(argv)).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
             }
-        };
-        let started = tokio::select! {
-            biased;
-            // Before anything runs, unless it is at the same moment.
-            cause = job.halt.next() => return Err(Not::Halted(cause)),
-            started = start => started,
+            None => Err(std::io::Error::other("it has no guard")),
         };
         let started = started.map_err(|error| Verdict::failed(Reason::Spawn, &format!("the container could not be started: {error}")))?;
         if started.is_well() {
@@ -264,7 +272,8 @@ impl Attempt<'_> {
         let Job { log, halt, .. } = job;
 
         let mut ended = Box::pin(ended::wait(self.program, name));
-        let mut pump = Box::pin(logs::pump(self.program, name, log));
+        let mut taken = logs::Taken::default();
+        let mut pump = Box::pin(logs::pump(self.program, name, &mut taken, log));
         let mut pumped = false;
         let mut cause: Option<Cause> = None;
         // The commands that stop it; they take as long as the container does.
@@ -302,15 +311,17 @@ impl Attempt<'_> {
                 _ => {}
             }
         };
-        if !pumped && tokio::time::timeout(DRAIN_FOR, &mut pump).await.is_err() {
-            drop(pump);
+        let drained = pumped || tokio::time::timeout(DRAIN_FOR, &mut pump).await.is_ok();
+        drop(pump);
+        let read = tokio::time::timeout(DRAIN_FOR, logs::rest(self.program, name, &mut taken, log)).await;
+        if !drained || read.is_err() {
             log.notice("the log ends here: the runtime goes on giving a log of a container that has ended");
         }
         (ending, cause)
     }
 
     /// SIGTERM (or the image's own signal), and SIGKILL after the grace; or SIGKILL at once.
-    async fn stop(&self, grace: Option<std::time::Duration>) {
+    async fn stop(&self, grace: Option<Duration>) {
         let name = self.identity.name.as_str();
         let seconds = grace.map(|grace| grace.as_millis().div_ceil(1_000).to_string());
         let arguments = match &seconds {
@@ -334,7 +345,8 @@ impl Attempt<'_> {
         let (exit, oom) = match ending {
             Ending::Exited(state) => {
                 // Not every runtime sees it on every kernel. Together with SIGKILL and a limit, the machine's count is evidence.
-                let counted = !signalled && self.container.memory_bytes.is_some() && oom.is_some_and(|before| Kills::of_machine() > Some(before));
+                let counted =
+                    !signalled && self.container.memory_bytes.is_some() && oom.is_some_and(|before| Kills::of_machine() > Some(before));
                 let oom = state.oom_killed || counted;
                 (Exit { code: Some(state.exit_code), signalled, ..Exit::default() }, oom)
             }

@@ -192,6 +192,9 @@ mod tests {
 
     #[test]
     fn what_has_no_time_is_kept() {
-        assert_eq!(taken(&mut Lines::default(), &["unable to retrieve container logs\n"]), "unable to retrieve container logs\n".replacen(' ', "", 1));
+        assert_eq!(
+            taken(&mut Lines::default(), &["unable to retrieve container logs\n"]),
+            "unable to retrieve container logs\n".replacen(' ', "", 1)
+        );
     }
 }

@@ -52,8 +52,6 @@ use crate::attempt::judge::{Cause, End, Exit, Verdict};
 use crate::attempt::output::OutputFiles;
 use crate::executor::Done;
 
-/// How long a cluster may take beyond the grace until a deleted Pod has ended.
-const OBEY_FOR: Duration = Duration::from_secs(60);
 /// How long a Job may be without a Pod before that is a failure: a quota, or an admission that says no.
 const POD_WITHIN: Duration = Duration::from_secs(120);
 /// After the end, how long the log may still come.
@@ -89,7 +87,7 @@ pub(super) async fn execute(
         tokio::select! {
             biased;
             cause = halt.next() => Err(Ok(cause)),
-            prepared = prepare::prepare(&cluster, &wanted, &spec, &identity, log) => prepared.map_err(Err),
+            prepared = prepare::prepare(&cluster, &wanted, &spec, &identity, kubernetes.options.stop_patience, log) => prepared.map_err(Err),
         }
     };
     let attempt = match prepared {
@@ -160,7 +158,7 @@ impl Attempt<'_> {
                         Now::Pod(pod) => {
                             let seen = pod::see(&pod);
                             if pod::is_deleted(&pod) {
-                                lost_at.get_or_insert_with(|| Instant::now() + grace + OBEY_FOR);
+                                lost_at.get_or_insert_with(|| Instant::now() + grace + options.stop_patience);
                             }
                             if matches!(seen, Seen::Running | Seen::Ended(_)) {
                                 if started_at == Timestamp(0) {
@@ -228,12 +226,12 @@ impl Attempt<'_> {
                 // Also after another cause: nobody wants the verdict any more.
                 Some(Cause::Revoked) => {
                     cause = Some(Cause::Revoked);
-                    give_up_at = Some(Instant::now() + OBEY_FOR);
+                    give_up_at = Some(Instant::now() + options.stop_patience);
                     stopping = Some(Box::pin(remove::stop(self.cluster, self.name, &self.uid, true)));
                 }
                 Some(other) if cause.is_none() => {
                     cause = Some(other);
-                    give_up_at = Some(Instant::now() + grace + OBEY_FOR);
+                    give_up_at = Some(Instant::now() + grace + options.stop_patience);
                     stopping = Some(Box::pin(remove::stop(self.cluster, self.name, &self.uid, false)));
                 }
                 _ => {}
@@ -329,7 +327,8 @@ async fn reported(job: &Job<'_>, message: String) -> Result<OutputFiles, Verdict
         Ok(files)
     };
     let written: std::io::Result<OutputFiles> = spawn_blocking(write).await.map_err(std::io::Error::other).and_then(|written| written);
-    written.map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker's scratch directory {}: {error}", job.host.scratch.display())))
+    written
+        .map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker's scratch directory {}: {error}", job.host.scratch.display())))
 }
 
 impl Patience {

@@ -39,6 +39,8 @@ pub struct Options {
     pub image_patience: Duration,
     /// How long a Pod may wait for a node with room for it.
     pub schedule_patience: Duration,
+    /// How long a node may take, beyond the task's grace, to end a Pod that is deleted. After that it is taken for dead.
+    pub stop_patience: Duration,
 }
 
 /// A Pod that owns Jobs.
@@ -61,6 +63,7 @@ impl Default for Options {
             keep: Duration::from_secs(3_600),
             image_patience: Duration::from_secs(60),
             schedule_patience: Duration::from_secs(600),
+            stop_patience: Duration::from_secs(60),
         }
     }
 }
@@ -82,7 +85,9 @@ impl Kubernetes {
     pub async fn connect(access: &Access, options: Options) -> Result<Self, String> {
         let mut config = match access {
             Access::InCluster => Config::incluster().map_err(|error| {
-                format!("this worker is in no Kubernetes cluster ({error}): give a kubeconfig, or let its Pod mount a service account's token")
+                format!(
+                    "this worker is in no Kubernetes cluster ({error}): give a kubeconfig, or let its Pod mount a service account's token"
+                )
             })?,
             Access::Kubeconfig { path, context } => {
                 let unusable = |error: &dyn fmt::Display| format!("the kubeconfig {}: {error}", path.display());

@@ -74,8 +74,15 @@ pub(super) fn see(pod: &Pod) -> Seen {
     if let Some(waiting) = state.and_then(|state| state.waiting.as_ref()) {
         let kind = match waiting.reason.as_deref().unwrap_or_default() {
             "InvalidImageName" | "ErrImageNeverPull" => Some(Kind::Hopeless),
-            "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" | "SignatureValidationFailed"
-            | "CreateContainerConfigError" | "CreateContainerError" | "CreatePodSandboxError" | "RunContainerError" => Some(Kind::Image),
+            "ErrImagePull"
+            | "ImagePullBackOff"
+            | "ImageInspectError"
+            | "RegistryUnavailable"
+            | "SignatureValidationFailed"
+            | "CreateContainerConfigError"
+            | "CreateContainerError"
+            | "CreatePodSandboxError"
+            | "RunContainerError" => Some(Kind::Image),
             _ => None, // PodInitializing, ContainerCreating
         };
         return Seen::Pending(kind.map(|kind| Trouble { kind, message: said(waiting.reason.as_deref(), waiting.message.as_deref()) }));
@@ -104,11 +111,7 @@ fn ended(pod: &Pod, terminated: &ContainerStateTerminated) -> Seen {
     if terminated.exit_code != 0 && is_deleted(pod) {
         return Seen::Lost(format!("someone deleted the Pod; its program ended with exit code {}", terminated.exit_code));
     }
-    Seen::Ended(Ended {
-        code: terminated.exit_code,
-        oom: reason == "OOMKilled",
-        message: terminated.message.clone().unwrap_or_default(),
-    })
+    Seen::Ended(Ended { code: terminated.exit_code, oom: reason == "OOMKilled", message: terminated.message.clone().unwrap_or_default() })
 }
 
 /// Whether the cluster itself took the Pod away, and why: eviction, preemption, a node that is drained, shut down or gone.
@@ -119,7 +122,8 @@ fn disruption(pod: &Pod) -> Option<String> {
         return Some(said(target.reason.as_deref(), target.message.as_deref()));
     }
     let reason = status.reason.as_deref()?;
-    let taken = matches!(reason, "Evicted" | "Preempting" | "NodeLost" | "NodeShutdown" | "Shutdown" | "Terminated" | "UnexpectedAdmissionError");
+    let taken =
+        matches!(reason, "Evicted" | "Preempting" | "NodeLost" | "NodeShutdown" | "Shutdown" | "Terminated" | "UnexpectedAdmissionError");
     taken.then(|| said(status.reason.as_deref(), status.message.as_deref()))
 }
 
@@ -131,7 +135,8 @@ pub(super) fn is_deleted(pod: &Pod) -> bool {
 /// Why a Job failed, by its own condition: reason and message.
 pub(super) fn failure(job: &Job) -> Option<(String, String)> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    let failed = conditions.iter().find(|condition| matches!(condition.type_.as_str(), "Failed" | "FailureTarget") && condition.status == "True")?;
+    let failed =
+        conditions.iter().find(|condition| matches!(condition.type_.as_str(), "Failed" | "FailureTarget") && condition.status == "True")?;
     Some((failed.reason.clone().unwrap_or_default(), failed.message.clone().unwrap_or_default()))
 }
 
@@ -161,7 +166,8 @@ mod tests {
     fn the_table_of_what_is_seen() {
         let ended = |code, oom| Seen::Ended(Ended { code, oom, message: String::new() });
         let trouble = |kind, message: &str| Seen::Pending(Some(Trouble { kind, message: message.into() }));
-        let disrupted = json!([{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "node shutdown"}]);
+        let disrupted =
+            json!([{"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "node shutdown"}]);
         let terminated = |code: i32, reason: &str| task(json!({"terminated": {"exitCode": code, "reason": reason}}));
         let waiting = |reason: &str| json!({"phase": "Pending", "containerStatuses": task(json!({"waiting": {"reason": reason}}))});
         let table = [

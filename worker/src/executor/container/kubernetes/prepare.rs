@@ -1,5 +1,7 @@
 //! From a task to a Job that runs: created suspended, alone, and then resumed. Every step may be done twice.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -19,14 +21,21 @@ pub(super) struct Prepared {
 }
 
 /// Can be dropped at any time; what it made is then to be discarded.
-pub(super) async fn prepare(cluster: &Cluster, wanted: &Job, spec: &Spec, identity: &Identity, log: &mut Log) -> Result<Prepared, Verdict> {
-    let job = create(cluster, wanted, identity, log).await?;
+pub(super) async fn prepare(
+    cluster: &Cluster,
+    wanted: &Job,
+    spec: &Spec,
+    identity: &Identity,
+    stop_patience: Duration,
+    log: &mut Log,
+) -> Result<Prepared, Verdict> {
+    let job = create(cluster, wanted, identity, stop_patience, log).await?;
     let uid = job.metadata.uid.clone().unwrap_or_default();
     let is_suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
     if is_suspended && let Some(secret) = job::secret(spec, identity, &job) {
         give(cluster, &secret, &uid).await?;
     }
-    supersede(cluster, identity, log).await?;
+    supersede(cluster, identity, stop_patience, log).await?;
     if is_suspended {
         let resume = json!({"metadata": {"uid": uid}, "spec": {"suspend": false}});
         let resume = Patch::Merge(&resume);
@@ -37,7 +46,7 @@ pub(super) async fn prepare(cluster: &Cluster, wanted: &Job, spec: &Spec, identi
 }
 
 /// The Job, new or adopted.
-async fn create(cluster: &Cluster, wanted: &Job, identity: &Identity, log: &mut Log) -> Result<Job, Verdict> {
+async fn create(cluster: &Cluster, wanted: &Job, identity: &Identity, stop_patience: Duration, log: &mut Log) -> Result<Job, Verdict> {
     let name = &identity.name;
     let (begun, mut pause) = (Instant::now(), api::PAUSES.0);
     loop {
@@ -51,7 +60,10 @@ async fn create(cluster: &Cluster, wanted: &Job, identity: &Identity, log: &mut 
             Some(Other::Same) => {}
             Some(Other::Later) => return Err(stale(name)),
             Some(Other::Earlier) | None => {
-                return Err(Verdict::failed(Reason::Spawn, &format!("the name {name} is taken by a Job that is none of Penstock's: delete it")));
+                return Err(Verdict::failed(
+                    Reason::Spawn,
+                    &format!("the name {name} is taken by a Job that is none of Penstock's: delete it"),
+                ));
             }
         }
         if found.metadata.deletion_timestamp.is_none() {
@@ -61,7 +73,7 @@ async fn create(cluster: &Cluster, wanted: &Job, identity: &Identity, log: &mut 
             return Ok(found);
         }
         // It is being deleted: then there is room for a new one soon.
-        if begun.elapsed() > api::AWAY_FOR {
+        if begun.elapsed() > stop_patience {
             let why = format!("the Job {name} is being deleted, and does not go: a finalizer, or a node that does not answer");
             return Err(Verdict::failed(Reason::Lost, &why));
         }
@@ -94,7 +106,7 @@ async fn give(cluster: &Cluster, secret: &Secret, uid: &str) -> Result<(), Verdi
 }
 
 /// Deletes the Jobs of earlier attempts and waits until nothing of them runs, or gives up for a later one.
-async fn supersede(cluster: &Cluster, identity: &Identity, log: &mut Log) -> Result<(), Verdict> {
+async fn supersede(cluster: &Cluster, identity: &Identity, stop_patience: Duration, log: &mut Log) -> Result<(), Verdict> {
     // Without a resource version, so not from a cache.
     let selected = ListParams::default().labels(&identity.selector());
     let found = api::ask("list the Jobs of the task", || cluster.jobs.list(&selected)).await?;
@@ -105,7 +117,7 @@ async fn supersede(cluster: &Cluster, identity: &Identity, log: &mut Log) -> Res
             Some(Other::Earlier) => {
                 log.notice(&format!("the Job {name} of an earlier attempt is there: it is deleted"));
                 let uid = other.metadata.uid.unwrap_or_default();
-                let gone = remove::stop_within(cluster, &name, &uid, api::AWAY_FOR).await;
+                let gone = remove::stop_within(cluster, &name, &uid, stop_patience).await;
                 gone.map_err(|why| Verdict::failed(Reason::Lost, &format!("the Job {name} of an earlier attempt may still run: {why}")))?;
             }
             Some(Other::Same) | None => {}
