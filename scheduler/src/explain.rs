@@ -250,7 +250,7 @@ impl fmt::Display for Why {
             Self::Instances { open, of } => write!(f, "{open} of its {of} instances have not ended"),
             Self::RetryAt { at, after: Some(reason) } => write!(f, "it is tried again at {at}, after FAILED({reason})"),
             Self::RetryAt { at, after: None } => write!(f, "it is tried again at {at}"),
-            Self::ProbeAt { at, saw } => write!(f, "it looks again at {at}; it saw{}", colon(saw)),
+            Self::ProbeAt { at, saw } => write!(f, "it looks again at {at}{}", colon(saw)),
             Self::Person { message, since, .. } => write!(f, "since {since} it waits for a person to approve or reject{}", colon(message)),
             Self::Held { detail, .. } => write!(f, "it is held until a person releases or rejects it{}", colon(detail)),
             Self::Child { run, state: Some(state) } => write!(f, "it waits for run {run}, which is {state}"),

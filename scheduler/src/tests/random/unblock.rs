@@ -48,7 +48,8 @@ impl Unblocking {
                 w.submit_to(&format!("r{which}{run}"), &format!("p{which}")).unwrap();
             }
             if draws & 1 == 1 {
-                w.pause(&format!("r{which}1"), true).unwrap();
+                // Where it has not ended already, with nothing to do.
+                drop(w.pause(&format!("r{which}1"), true));
             }
         }
         if draws & 2 == 2 {
@@ -125,7 +126,13 @@ impl Unblocking {
                 return;
             }
         }
-        panic!("{run}/{task}: nothing in {chain:?} can be acted on");
+        let all: Vec<_> =
+            self.waiting().into_iter().map(|(r, t)| format!("{r}/{t}: {:?}", self.world.leader.explain(&r, Some(&t)))).collect();
+        panic!(
+            "{run}/{task}: nothing in {chain:?} can be acted on; {all:#?} {:?} {:?}",
+            self.world.leader.pools(),
+            self.world.leader.workers()
+        );
     }
 
     fn acts_on(&mut self, run: &RunId, why: &Why) -> bool {
