@@ -572,7 +572,9 @@ impl State {
                 for task in open {
                     self.settle(no, task, *at, touched)?;
                 }
-                touched.push(Touched::Run(no));
+                // A pause held teardowns back that may start now.
+                let was_paused = self.runs.get(&no).is_some_and(|run| self.is_paused(run));
+                touched.push(if was_paused { Touched::Everything(no) } else { Touched::Run(no) });
             }
             Event::CancelRequested { reason, audit, .. } => {
                 if run.record.state.is_terminal() {

@@ -92,6 +92,11 @@ impl Checker {
         assert_eq!(record.tasks as usize, shadow.own().count(), "tasks of {}", record.id);
     }
 
+    /// Whether its pipeline's pause keeps a run from starting anything: not from cleaning up once it is cancelled.
+    pub(super) fn is_paused(&self, run: &RunShadow) -> bool {
+        run.cancel.is_none() && self.paused.contains(&run.plan.pipeline.name)
+    }
+
     /// What upstreams, children, and branches have decided is done.
     fn nothing_is_due(&self) {
         let live = |id: &RunId| self.runs.values().find(|run| run.id == *id && run.archived.is_none());
@@ -103,7 +108,7 @@ impl Checker {
                     assert!(!matches!(says, Says::Skip(_)), "{} of {} is PENDING and its upstreams say {says:?}", run.name(task), run.id);
                     let stopped = run.cancel.is_some() && !run.spec(task).teardown;
                     assert!(!stopped, "{} of the cancelled {} is PENDING", run.name(task), run.id);
-                    let can = run.may_start(task) && !self.paused.contains(&run.plan.pipeline.name) && says == Says::Run;
+                    let can = run.may_start(task) && !self.is_paused(run) && says == Says::Run;
                     let mapped = run.spec(task).for_each.is_some() && shadow.instance.is_none();
                     assert!(!can || (!mapped && matches!(run.condition(task), None | Some(Ok(true)))), "{} is not opened", run.name(task));
                 }

@@ -20,7 +20,7 @@ impl Checker {
         let shadow = &run.tasks[task as usize];
         let (name, spec) = (run.name(task), run.spec(task).clone());
         assert!(
-            run.may_start(task) && !self.paused.contains(&run.plan.pipeline.name),
+            run.may_start(task) && !self.is_paused(run),
             "T8: run {} is {} (cancel {:?}, paused {}) and leases {name}",
             run.id,
             run.state,
@@ -133,7 +133,7 @@ impl Checker {
     /// Every task that waits for nothing but its turn.
     pub(super) fn turns(&self, now: Timestamp) -> impl Iterator<Item = (&RunShadow, u32)> {
         let open = self.runs.values().filter(|run| run.archived.is_none() && run.state == State::Running);
-        let open = open.filter(|run| !self.paused.contains(&run.plan.pipeline.name));
+        let open = open.filter(|run| !self.is_paused(run));
         open.flat_map(move |run| run.own().filter(move |&t| run.ready(t, now)).map(move |t| (run, t)))
     }
 }

@@ -300,7 +300,8 @@ impl RunShadow {
 
     /// Whether people and the run's state let a task start, the pipeline's pause apart.
     pub(super) fn may_start(&self, task: u32) -> bool {
-        self.state == State::Running && !self.paused && (self.cancel.is_none() || self.spec(task).teardown)
+        let goes_on = if self.cancel.is_some() { self.spec(task).teardown } else { !self.paused };
+        self.state == State::Running && goes_on
     }
 
     /// Whether a task waits for nothing but its turn.

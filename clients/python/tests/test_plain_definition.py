@@ -1,4 +1,4 @@
-"""The pseudo code that the project began with runs as it stands."""
+"""Tasks without actions, joined by `depends_on`, are a pipeline as they stand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from penstock import Client, Pipeline, State, UndefinedActionWarning
 
-SEED = """
+DEFINITION = """
 pipeline = Pipeline("daily_etl")
 
 extract_customers = Task("extract_customers")
@@ -15,7 +15,7 @@ extract_policies = Task("extract_policies")
 transform = Task("transform_data")
 load = Task("load_dwh")
 
-# Définition des dépendances
+# Dependencies
 transform.depends_on(extract_customers)
 transform.depends_on(extract_policies)
 load.depends_on(transform)
@@ -29,9 +29,9 @@ pipeline.add_tasks([
 """
 
 
-def seed() -> Pipeline:
+def written() -> Pipeline:
     names: dict[str, Any] = {}
-    exec("from penstock import *\n" + SEED, names)
+    exec("from penstock import *\n" + DEFINITION, names)
     pipeline = names["pipeline"]
     assert isinstance(pipeline, Pipeline)
     return pipeline
@@ -39,7 +39,7 @@ def seed() -> Pipeline:
 
 def test_it_is_the_document_one_would_write() -> None:
     with pytest.warns(UndefinedActionWarning, match="extract_customers, extract_policies, transform_data, load_dwh") as warned:
-        text = seed().to_yaml()
+        text = written().to_yaml()
     assert text == (
         "pipeline: daily_etl\n"
         "tasks:\n"
@@ -53,7 +53,7 @@ def test_it_is_the_document_one_would_write() -> None:
 
 def test_it_runs(client: Client) -> None:
     with pytest.warns(UndefinedActionWarning):
-        info = seed().submit(client=client).result(60)
+        info = written().submit(client=client).result(60)
     assert {id: task.state for id, task in info.tasks.items()} == dict.fromkeys(
         ["extract_customers", "extract_policies", "transform_data", "load_dwh"], State.SUCCESS
     )
