@@ -349,7 +349,7 @@ impl Scheduler {
             let detail = task.rare.as_ref().map(|rare| rare.detail.clone()).filter(|d| !d.is_empty()).or(last);
             return chain.push(Why::Ended { state: task.state, reason: task.reason, detail: detail.unwrap_or_default() });
         }
-        if task.state != State::Running || task.waits() {
+        if task.live().is_none() {
             chain.extend(self.run_blocked(run));
         }
         if run.record.state == State::Pending {

@@ -118,6 +118,15 @@ fn a_pause_says_who_and_when() {
 }
 
 #[test]
+fn a_mapped_task_of_a_paused_run_says_so_though_it_is_running() {
+    let mut w = World::with(p([("m", range(2, &[]))]), 0);
+    w.submit("r");
+    w.pause("r", true).unwrap();
+    let kinds: Vec<&str> = explain(&w, "r", Some("m")).iter().map(Why::kind).collect();
+    assert_eq!(kinds, ["run_paused", "instances", "no_slot"]);
+}
+
+#[test]
 fn a_cancelled_run_counts_what_has_not_stopped() {
     let mut w = World::with(p([("a", below(&[])), ("z", Task { teardown: true, ..below(&["a"]) })]), 1);
     w.submit("r");
