@@ -299,12 +299,14 @@ impl Scheduler {
             return vec![Why::Ended { state: record.state, reason: record.reason, detail: Arc::default() }];
         }
         let mut chain = Vec::new();
-        if record.paused {
+        // A pause keeps no clean-up of a cancelled run from running.
+        let pauses = record.cancel.is_none();
+        if record.paused && pauses {
             let by = record.audit.iter().rev().find(|audit| &*audit.verb == "pause").cloned();
             chain.push(Why::RunPaused { run: record.id.clone(), by });
         }
         let versions = self.state.pipelines.get(&record.pipeline);
-        if let Some(by) = versions.and_then(|v| v.paused.clone()) {
+        if let Some(by) = versions.and_then(|v| v.paused.clone()).filter(|_| pauses) {
             chain.push(Why::PipelinePaused { pipeline: record.pipeline.clone(), by });
         }
         if let Some(reason) = record.cancel {

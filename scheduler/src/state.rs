@@ -151,15 +151,18 @@ impl State {
         self.runs.get(&no).map(|run| (no, run))
     }
 
-    /// Whether a person keeps a run from starting anything.
+    /// Whether a person keeps a run from starting anything. A pause keeps no clean-up of a cancelled run from running.
     pub(crate) fn is_paused(&self, run: &Run) -> bool {
+        run.record.cancel.is_none() && self.is_asked_to_pause(run)
+    }
+
+    fn is_asked_to_pause(&self, run: &Run) -> bool {
         run.record.paused || self.pipelines.get(&run.record.pipeline).is_some_and(|versions| versions.paused.is_some())
     }
 
     /// Whether a task of a run may be started now, as far as people and the run's state go.
     pub(crate) fn may_start(&self, run: &Run, task: u32) -> bool {
-        // A pause keeps no clean-up of a cancelled run from running.
-        run.may_start(task) && (run.record.cancel.is_some() || !self.is_paused(run))
+        run.may_start(task) && !self.is_paused(run)
     }
 
     /// Slots that a pool has free; none where there is no such pool.
@@ -573,7 +576,7 @@ impl State {
                     self.settle(no, task, *at, touched)?;
                 }
                 // A pause held teardowns back that may start now.
-                let was_paused = self.runs.get(&no).is_some_and(|run| self.is_paused(run));
+                let was_paused = self.runs.get(&no).is_some_and(|run| self.is_asked_to_pause(run));
                 touched.push(if was_paused { Touched::Everything(no) } else { Touched::Run(no) });
             }
             Event::CancelRequested { reason, audit, .. } => {

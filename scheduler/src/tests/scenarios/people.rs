@@ -4,7 +4,7 @@ use penstock_common::RunNo;
 use penstock_common::limits::{MAX_LEASE_OUTPUT_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::pipeline::{Action, Param, ParamType, Pipeline, Task};
 
-use super::super::model::{Outcome, below, p, range, retries, s, sensor, task_id};
+use super::super::model::{Outcome, below, p, pipeline, range, retries, run_id, s, sensor, task_id};
 use super::super::people::{day, submit};
 use super::super::world::World;
 use crate::input::Submit;
@@ -88,6 +88,21 @@ fn a_paused_pipeline_queues_its_runs_and_starts_nothing_of_those_that_are_active
     assert_eq!(w.pause_pipeline("p", false), Ok(Answer::Changed(true)));
     assert_eq!((w.how("r2").as_str(), w.how_is("r1", "b").as_str()), ("RUNNING", "RUNNING"));
     assert!(matches!(w.pause_pipeline("x", true), Err(Rejection::UnknownPipeline(_))));
+}
+
+#[test]
+fn a_cancelled_run_cleans_up_although_it_is_paused() {
+    let down = Task { teardown: true, ..below(&["a"]) };
+    let mut w = World::with(p([("a", below(&[])), ("down", down)]), 1);
+    w.submit("r");
+    w.pause("r", true).unwrap();
+    w.pause_pipeline("p", true).unwrap();
+    w.cancel("r").unwrap();
+    assert_eq!(w.leader.explain(&run_id("r"), None).unwrap().iter().map(|why| why.kind()).collect::<Vec<_>>(), ["cancelling", "running"]);
+    w.end("a", &Outcome::Cancelled);
+    assert_eq!(w.how_is("r", "down"), "RUNNING");
+    w.end("down", &Outcome::Success);
+    assert_eq!(w.how("r"), "CANCELLED(user)");
 }
 
 #[test]
