@@ -86,7 +86,7 @@ impl Term {
 
     fn touch_run(&mut self, state: &State, no: RunNo) {
         let Some(run) = state.runs.get(&no) else { return };
-        if !run.is_open() || (state.is_paused(run) && run.record.cancel.is_none()) {
+        if !run.is_open() || state.is_paused(run) {
             self.forget(no);
         }
         self.gates.look_at(&Gate::Run(no));

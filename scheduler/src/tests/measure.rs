@@ -73,7 +73,7 @@ fn a_fan_out_of_ten_thousand_is_timed() {
 }
 
 /// Resident bytes of this process, where the kernel tells. Other tests that run beside this one blur it.
-fn resident() -> Option<usize> {
+pub(super) fn resident() -> Option<usize> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     Some(statm.split(' ').nth(1)?.parse::<usize>().ok()? * 4_096)
 }

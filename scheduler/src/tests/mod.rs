@@ -9,6 +9,7 @@ mod checker;
 mod explain;
 mod faults;
 mod fleet;
+mod large;
 mod measure;
 mod model;
 mod people;

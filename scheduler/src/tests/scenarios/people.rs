@@ -4,7 +4,7 @@ use penstock_common::RunNo;
 use penstock_common::limits::{MAX_LEASE_OUTPUT_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::pipeline::{Action, Param, ParamType, Pipeline, Task};
 
-use super::super::model::{Outcome, below, p, pipeline, range, retries, run_id, s, sensor, task_id};
+use super::super::model::{Outcome, below, p, range, retries, run_id, s, sensor, task_id};
 use super::super::people::{day, submit};
 use super::super::world::World;
 use crate::input::Submit;
