@@ -201,8 +201,9 @@ fn task(index: usize, knobs: &Knobs, before: &[Task]) -> Task {
     let conditions = flow.conditions.filter(|_| !teardown);
     let when = |i: usize| {
         let all = [Condition::Success, Condition::Failed, Condition::Completed, Condition::Skipped];
+        let draw = |bits: u64, at: usize| (bits.rotate_right(2 * at as u32) & 3) as usize;
         // Most edges ask for success.
-        conditions.map(|bits| if bits >> (2 * i) & 3 == 1 { all[(bits >> (2 * i + 20) & 3) as usize] } else { Condition::Success })
+        conditions.map(|bits| if draw(bits, i) == 1 { all[draw(bits, i + 10)] } else { Condition::Success })
     };
     let depends_on = above.iter().map(|&i| Dependency { task: id(i), when: when(i), paired: pair == Some(i) });
     let judged_together = !matches!(
