@@ -7,20 +7,23 @@
 //!                                  (any of these ─▶ PENDING: a new generation, queued like a new run)
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+mod instances;
+mod verdict;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
-use penstock_common::pipeline::{ForEach, Task as Spec};
+use penstock_common::pipeline::Task as Spec;
 use penstock_common::record::{Audit, RunRecord, TaskRecord};
 use penstock_common::state::Outcome;
-use penstock_common::{Digest, Index, Items, Reason, Selector, State, TaskKey, Timestamp};
+use penstock_common::{Digest, Index, Items, Reason, State, TaskKey, Timestamp};
 
 use super::Broken;
-use super::mapping::{Expansion, ItemSource, Mapping};
-use super::rule::{Accepts, Needs, Upstream, Verdict};
+use super::mapping::{Expansion, Mapping};
+use super::rule::{Needs, Upstream, Verdict};
 use super::task::{Rare, Task};
-use crate::plan::{Edge, Plan, PlannedTask};
+use crate::plan::{Plan, PlannedTask};
 
 /// The verb of a cancel that stops teardowns too, as the run's audit keeps it.
 pub(crate) const CANCEL_NOW: &str = "cancel --now";
@@ -371,183 +374,6 @@ impl Run {
         (State::Skipped, reasons.min_by_key(|reason| (*reason != Reason::UpstreamFailed, *reason)))
     }
 
-    /// What a mapped task is mapped over, as state says now; an error is for the person who must act.
-    pub(crate) fn items_of(&self, node: u32, known: &BTreeMap<Digest, Arc<Items>>) -> Result<ItemSource, String> {
-        let planned = self.plan.task(node);
-        if let Some(items) = &planned.items {
-            return Ok(items.clone());
-        }
-        let Some(source) = planned.source else { return Err("it is mapped over nothing".to_owned()) };
-        let id = &self.plan.task(source).id;
-        let ended = || format!("{id} ended as {}", self.task(source).state);
-        match planned.spec.for_each.as_ref() {
-            // A task that was not asked for counts as done, and its items are what they would be; else without instances there is no item.
-            Some(ForEach::SameAs { .. }) => match self.mapping.live(source) {
-                Some(expansion) => expansion.items.clone().ok_or_else(|| format!("the items of {id} are not known yet")),
-                None if self.task(source).reason == Some(Reason::NotSelected) => self.items_of(source, known),
-                None => Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string()),
-            },
-            Some(ForEach::ItemsOf { .. }) => {
-                let digest = self.task(source).rare.as_ref().and_then(|rare| rare.items);
-                let digest = digest
-                    .ok_or_else(|| format!("it is mapped over the items of {id}, which wrote none to $PENSTOCK_ITEMS ({})", ended()))?;
-                known.get(&digest).cloned().map(ItemSource::List).ok_or_else(|| format!("the items of {id} were never loaded"))
-            }
-            Some(ForEach::Output { key, .. }) => {
-                let text = self
-                    .output(source, key)
-                    .ok_or_else(|| format!("it is mapped over outputs.{id}.{key}, and there is no such output ({})", ended()))?;
-                match serde_json::from_str(&text) {
-                    Ok(serde_json::Value::Array(values)) => {
-                        Items::of(&values).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string())
-                    }
-                    _ => Err(format!("it is mapped over outputs.{id}.{key}, which is no list: {text:.80}")),
-                }
-            }
-            Some(ForEach::Items(_) | ForEach::Range { .. }) | None => Err("it is mapped over nothing".to_owned()),
-        }
-    }
-
-    /// One output of a task, a JSON text; of a mapped one a list in the order of its items, null where an instance has none.
-    pub(crate) fn output(&self, node: u32, key: &str) -> Option<String> {
-        let of = |index: u32| self.task(index).outputs.as_ref().and_then(|o| o.0.get(key));
-        let Some(expansion) = self.mapping.live(node) else { return of(node).cloned() };
-        let mut values = expansion.indices().map(of).peekable();
-        let mut list = String::from("[");
-        let mut any = false;
-        while let Some(value) = values.next() {
-            any |= value.is_some();
-            list.push_str(value.map_or("null", String::as_str));
-            if values.peek().is_some() {
-                list.push(',');
-            }
-        }
-        list.push(']');
-        any.then_some(list)
-    }
-
-    /// Every output of a task, as those below see it.
-    pub(crate) fn outputs(&self, node: u32) -> penstock_common::metrics::Outputs {
-        let Some(expansion) = self.mapping.live(node) else {
-            return self.task(node).outputs.as_deref().cloned().unwrap_or_default();
-        };
-        let of = |index: u32| self.task(index).outputs.iter().flat_map(|o| o.0.keys());
-        let keys: BTreeSet<&String> = expansion.indices().flat_map(of).collect();
-        penstock_common::metrics::Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
-    }
-
-    /// Makes the instances of a mapped task, and tells those below that each is an upstream of its own.
-    pub(crate) fn expand(&mut self, node: u32, items: ItemSource, count: u32, at: Timestamp, cut: u64) -> Result<(), Broken> {
-        let plan = self.plan.clone();
-        if self.is_expanded(node) || plan.task(node).spec.for_each.is_none() || count == 0 || items.len() != count as usize {
-            return Err(Broken::new(format_args!("task {node} cannot have {count} instances")));
-        }
-        self.go(node, State::Running, None, at, cut)?;
-        self.count_in(node, State::Running, -1);
-        let more = Arc::make_mut(&mut self.mapping).expand(node, items, count, self.slots);
-        self.grow(more, cut);
-        let instances: Vec<u32> = self.mapping.live(node).into_iter().flat_map(Expansion::indices).collect();
-        for &index in &instances {
-            let task = self.task_mut(index, cut);
-            if task.state != State::Pending {
-                task.go(State::Pending, None, at)?;
-                task.renewed();
-            }
-            self.count_in(index, State::Pending, 1);
-            self.recount(index, cut);
-        }
-        self.record.tasks = self.record.counts.iter().sum();
-        for edge in &plan.task(node).downstream {
-            let upstream = &mut self.task_mut(edge.task, cut).upstream;
-            if edge.paired {
-                // Its gate: there is somebody to be paired with.
-                upstream.settle(Outcome::Success, Accepts::ANY);
-                let paired: Vec<u32> = self.mapping.live(edge.task).into_iter().flat_map(Expansion::indices).collect();
-                paired.into_iter().for_each(|index| self.recount(index, cut));
-            } else {
-                upstream.open += count - 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Room for so many more tasks.
-    fn grow(&mut self, more: u32, cut: u64) {
-        for _ in 0..more {
-            if self.slots as usize / TASKS_PER_CHUNK == self.chunks.len() {
-                self.chunks.push(Arc::new(Chunk { tasks: Vec::new(), changed: cut }));
-            }
-            if let Some(last) = self.chunks.last_mut() {
-                let chunk = Arc::make_mut(last);
-                chunk.changed = cut;
-                chunk.tasks.push(Task::new(Upstream::default()));
-            }
-            self.slots += 1;
-        }
-    }
-
-    /// Takes the instances of a mapped task away: it waits to be expanded again. They keep their attempts.
-    pub(crate) fn collapse(&mut self, node: u32, cut: u64) {
-        let Some(expansion) = self.mapping.live(node) else { return };
-        for index in expansion.indices() {
-            let state = self.task(index).state;
-            self.count_in(index, state, -1);
-            let bytes = self.task(index).outputs.as_ref().map_or(0, |o| o.bytes());
-            self.output_bytes -= bytes;
-            let task = self.task_mut(index, cut);
-            task.renewed();
-            task.upstream = Upstream::default();
-        }
-        if let Some(expansion) = Arc::make_mut(&mut self.mapping).get_mut(node) {
-            (expansion.items, expansion.count, expansion.counts) = (None, 0, [0; 7]);
-        }
-        let state = self.task(node).state;
-        self.count_in(node, state, 1);
-        // Its segments are in this chunk's records.
-        self.task_mut(node, cut);
-        self.record.tasks = self.record.counts.iter().sum();
-    }
-
-    /// Computes a task's counters from its upstreams' states.
-    pub(crate) fn recount(&mut self, index: u32, cut: u64) {
-        let plan = self.plan.clone();
-        let mut counters = Upstream::default();
-        match self.instance(index) {
-            Some(_) if self.is_gone(index) => {}
-            Some((node, number)) => {
-                for edge in plan.task(node).upstream.iter().filter(|edge| edge.paired) {
-                    if let Some(above) = self.mapping.live(edge.task).and_then(|e| e.index_of(number)) {
-                        counters.read(self.outcome(above), edge.accepts);
-                    }
-                }
-            }
-            None => {
-                for edge in &plan.task(index).upstream {
-                    match self.mapping.live(edge.task) {
-                        Some(_) if edge.paired => counters.read(Some(Outcome::Success), Accepts::ANY),
-                        Some(expansion) => expansion.indices().for_each(|above| counters.read(self.outcome(above), edge.accepts)),
-                        None => counters.read(self.outcome(edge.task), edge.accepts),
-                    }
-                }
-            }
-        }
-        self.task_mut(index, cut).upstream = counters;
-    }
-
-    /// After some tasks began a new life: counts again what they and those below them are told.
-    pub(crate) fn recount_around(&mut self, indices: &BTreeSet<u32>, cut: u64) {
-        let plan = self.plan.clone();
-        let mut nodes: BTreeSet<u32> = indices.iter().map(|&index| self.node(index)).collect();
-        nodes.extend(nodes.clone().iter().flat_map(|&node| plan.task(node).downstream.iter().map(|e| e.task)));
-        for node in nodes {
-            self.recount(node, cut);
-            if plan.task(node).upstream.iter().any(|edge| edge.paired) {
-                let instances: Vec<u32> = self.mapping.live(node).into_iter().flat_map(Expansion::indices).collect();
-                instances.into_iter().for_each(|index| self.recount(index, cut));
-            }
-        }
-    }
-
     pub(crate) fn count(&self, state: State) -> u32 {
         self.record.counts[state as usize]
     }
@@ -567,86 +393,12 @@ impl Run {
         self.is_open() && (self.record.cancel.is_none() || self.spec(index).teardown)
     }
 
-    /// How the run ends, once every task is terminal.
-    pub(crate) fn verdict(&self) -> (State, Option<Reason>) {
-        match self.record.cancel {
-            Some(Reason::RunTimeout) => (State::Failed, Some(Reason::RunTimeout)),
-            Some(reason) => (State::Cancelled, Some(reason)),
-            None if self.count(State::Failed) + self.count(State::Cancelled) + self.count(State::Skipped) == 0 => (State::Success, None),
-            None => {
-                let own = |index: &u32| !self.is_gone(*index) && !self.is_expanded(*index);
-                let unhandled = |index: u32| match self.task(index).state {
-                    State::Failed => !self.is_handled(index),
-                    // What an earlier generation left so, and this one did not take up again.
-                    State::Cancelled => true,
-                    State::Skipped => self.task(index).reason == Some(Reason::UpstreamFailed),
-                    _ => false,
-                };
-                let failed = (0..self.slots).filter(own).any(unhandled);
-                if failed { (State::Failed, Some(Reason::TaskFailed)) } else { (State::Success, None) }
-            }
-        }
-    }
-
-    /// A failure is handled where it is allowed, or a direct downstream that asked for it succeeded and none was skipped for it.
-    fn is_handled(&self, index: u32) -> bool {
-        let (spec, node) = (self.spec(index), self.node(index));
-        let tolerated = self.instance(index).is_some() && self.outcome(index) == Some(Outcome::Success);
-        if spec.allow_failure || spec.teardown || tolerated {
-            return true;
-        }
-        let number = self.instance(index).map(|(_, number)| number);
-        let below = |edge: &Edge| match (edge.paired, number) {
-            (true, Some(number)) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)).unwrap_or(edge.task),
-            _ => edge.task,
-        };
-        let downstream = &self.plan.task(node).downstream;
-        let broken = |edge: &Edge| self.task(below(edge)).reason == Some(Reason::UpstreamFailed);
-        let caught = |edge: &Edge| edge.wants_failure && self.task(below(edge)).state == State::Success;
-        downstream.iter().any(caught) && !downstream.iter().any(broken)
-    }
-
-    /// A cancel that stops teardowns too.
-    pub(crate) fn stops_now(&self) -> bool {
-        let now = |audit: &Audit| &*audit.verb == CANCEL_NOW && audit.at >= self.record.generation_at;
-        self.record.cancel.is_some() && self.record.audit.iter().any(now)
-    }
-
-    /// Whether an attempt of a task is to be stopped.
-    pub(crate) fn stops(&self, index: u32) -> Option<Reason> {
-        self.record.cancel.filter(|_| !self.spec(index).teardown || self.stops_now())
-    }
-
     /// The newest of what people did to it.
     pub(crate) fn note(&mut self, audit: Audit) {
         self.record.audit.push(audit);
         if self.record.audit.len() > penstock_common::limits::MAX_AUDIT_PER_RUN {
             self.record.audit.remove(0);
         }
-    }
-
-    /// The tasks that `t`, `+t`, `t+` or `+t+` mean, instances of mapped ones among them; or the name that means none.
-    pub(crate) fn select(&self, selectors: &[Selector]) -> Result<BTreeSet<u32>, TaskKey> {
-        let mut chosen = BTreeSet::new();
-        for selector in selectors {
-            let index = self.find(&selector.task).ok_or_else(|| selector.task.clone())?;
-            let node = self.node(index);
-            let mut nodes = BTreeSet::new();
-            if selector.above {
-                nodes.extend(self.plan.cone([node], |t| &t.upstream));
-            }
-            if selector.below {
-                nodes.extend(self.plan.cone([node], |t| &t.downstream));
-            }
-            if selector.task.index.is_some() {
-                nodes.remove(&node);
-                chosen.insert(index);
-            } else {
-                nodes.insert(node);
-            }
-            chosen.extend(nodes);
-        }
-        Ok(chosen)
     }
 }
 

@@ -3,14 +3,16 @@
 mod driver;
 mod order;
 mod shapes;
+mod steps;
 mod unblock;
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use self::driver::{Driver, step};
+use self::driver::Driver;
 use self::shapes::shape;
+use self::steps::step;
 
 /// How many cases of a test; `CASES=1000 cargo test` soaks it.
 fn cases(usual: u32) -> u32 {

@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use super::super::model::{Outcome, run_id};
 use super::super::world::World;
 use super::cases;
-use super::driver::{outcome, success};
+use super::driver::success;
 use super::shapes::{POOLS, Shape, built, kids, shape};
+use super::steps::outcome;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(48), max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
