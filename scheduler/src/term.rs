@@ -222,7 +222,11 @@ impl Term {
             for (gate, waiting) in self.gates.offers(|gate| is_open(state, gate)) {
                 let (no, task) = (waiting.run, waiting.task);
                 let Some(run) = state.runs.get(&no).filter(|_| !matches!(candidate(state, self.now, no, task), Candidate::Stale)) else {
-                    self.gates.left(&gate, no, task);
+                    match state.runs.get(&no) {
+                        // It may have come through another gate before.
+                        Some(run) => self.left(run, no, task),
+                        None => self.gates.left(&gate, no, task),
+                    }
                     continue;
                 };
                 let gates = gates_of(run, no, task);
@@ -236,7 +240,8 @@ impl Term {
 
     /// A task was started or is no longer to be: the gates it came through may offer another.
     pub(crate) fn left(&mut self, run: &Run, no: RunNo, index: u32) {
-        for gate in gates_of(run, no, index) {
+        // Also through those that do not hold it back any more.
+        for gate in every_gate(run, no, index) {
             self.gates.left(&gate, no, index);
         }
     }
@@ -309,12 +314,18 @@ pub(crate) fn wants(spec: &Task) -> Option<Wants> {
     needs_worker.then(|| Wants { queue: spec.queue.clone(), labels: spec.labels.clone(), pool: spec.pool.clone() })
 }
 
-/// The limits that hold a task back, in the order in which it passes them.
+/// The limits that hold a task back, in the order in which it passes them. An instance that waits runs already.
 pub(crate) fn gates_of(run: &Run, no: RunNo, index: u32) -> Vec<Gate> {
+    let waits = run.task(index).waits();
+    every_gate(run, no, index).filter(|gate| !waits || !matches!(gate, Gate::Mapped(..))).collect()
+}
+
+/// The limits that may hold a task back at some time.
+fn every_gate(run: &Run, no: RunNo, index: u32) -> impl Iterator<Item = Gate> + use<> {
     let spec = run.spec(index);
-    let mapped = run.instance(index).filter(|_| spec.max_parallel.is_some() && !run.task(index).waits());
+    let mapped = run.instance(index).filter(|_| spec.max_parallel.is_some());
     let of_run = run.plan.pipeline.max_active_tasks.filter(|_| !spec.action.is_the_schedulers());
-    mapped.map(|(node, _)| Gate::Mapped(no, node)).into_iter().chain(of_run.map(|_| Gate::Run(no))).collect()
+    mapped.map(|(node, _)| Gate::Mapped(no, node)).into_iter().chain(of_run.map(|_| Gate::Run(no)))
 }
 
 /// Whether every limit of its run lets a task start.

@@ -1,8 +1,9 @@
 //! Pools, `max_active_tasks` and priorities: what holds a ready task back, and what does not.
 
+use penstock_common::State;
 use penstock_common::pipeline::{Pipeline, Task};
 
-use super::super::model::{Outcome, approve, below, key, p, run_id, s, sensor};
+use super::super::model::{Outcome, approve, below, key, p, range, run_id, s, sensor};
 use super::super::world::World;
 use crate::Answer;
 
@@ -192,4 +193,33 @@ fn waiting_tasks_count_for_no_limit_of_the_run() {
     assert_eq!(running(&w), ["c"]);
     w.end("c", &Outcome::Success);
     assert_eq!(running(&w), ["b"]);
+}
+
+#[test]
+fn a_task_that_waited_too_long_behind_two_limits_hides_none_behind_the_first() {
+    let m = Task { max_parallel: Some(1), queue_timeout: Some(s(30)), ..range(3, &[]) };
+    let tasks = Pipeline { max_active_tasks: Some(1), ..p([("a", Task { priority: 1, ..Task::noop() }), ("m", m)]) };
+    let mut w = World::with(tasks, 9);
+    w.submit("r");
+    assert_eq!(running(&w), ["a"]);
+    w.pass(s(30));
+    assert_eq!((w.how_is("r", "m").as_str(), running(&w)), ("FAILED(task_failed)", vec!["a".to_owned()]));
+    w.end("a", &Outcome::Success);
+    w.rerun("r", "q").unwrap();
+    for name in ["m[0]", "m[1]", "m[2]"] {
+        assert_eq!(running(&w), [name]);
+        w.end(name, &Outcome::Success);
+    }
+    assert_eq!(w.how("r"), "SUCCESS");
+}
+
+#[test]
+fn a_mark_on_a_task_behind_two_limits_hides_none_behind_the_first() {
+    let m = Task { max_parallel: Some(1), ..range(3, &[]) };
+    let tasks = Pipeline { max_active_tasks: Some(1), ..p([("a", Task { priority: 1, ..Task::noop() }), ("m", m)]) };
+    let mut w = World::with(tasks, 9);
+    w.submit("r");
+    w.mark("r", "q", &["m[0]"], State::Skipped).unwrap();
+    w.end("a", &Outcome::Success);
+    assert_eq!(running(&w), ["m[1]"]);
 }
