@@ -107,7 +107,7 @@ pub enum Stop {
 /// when it returns, nothing of the attempt runs any more, unless the detail says that some processes could not be killed.
 ///
 /// A task of type `noop` is answered at once, without a system call but for the clock. Dropping the future kills what runs,
-/// a moment later. `live` gets the metrics told so far while a program runs, a few times a second.
+/// a moment later, but for a Kubernetes Job, which goes on: see `executor/container`. `live` gets the metrics told so far while a program runs, a few times a second.
 ///
 /// Needs a tokio runtime with I/O and time.
 pub async fn execute(lease: &Lease, host: &Host, stop: watch::Receiver<Stop>, live: Option<watch::Sender<Metrics>>) -> Report {

@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use penstock_common::pipeline::Setting;
 use penstock_common::{Reason, State};
 use penstock_worker::attempt::{CommandLine, ContainerRuntime, Stop, remove_leftover_containers};
 
-use super::world::{World, container, eventually, lease};
+use super::world::{SECRET, World, container, eventually, lease, with, with_secret};
 
 /// A host whose runtime is this script, with `$command` as what it is asked for and `$state` as a directory of its own.
 fn host(script: &str) -> World {
@@ -28,8 +29,7 @@ async fn a_pull_that_hangs_is_cancelled() {
     let lease = lease(container("slow:1", &[]));
     let end = world
         .execute_while(&lease, async |go| {
-            let asked = world.root.join("state/asked");
-            eventually("it is created", || std::fs::read_to_string(&asked).unwrap_or_default().contains("create ")).await;
+            eventually("it is created", || asked(&world).contains("create ")).await;
             go.send_replace(Stop::Cancel(Reason::User));
             go.closed().await;
         })
@@ -69,4 +69,37 @@ async fn a_runtime_that_cannot_remove_keeps_the_worker_from_starting() {
     let world = host(&format!("case $command in ps) echo left;; inspect) echo '{found}';; rm) echo 'device busy' >&2; exit 1;; esac"));
     let why = remove_leftover_containers(&world.host).await.unwrap_err();
     assert!(why.contains("the container left may still run") && why.contains("device busy"), "{why}");
+}
+
+#[tokio::test]
+async fn what_took_the_name_at_the_last_moment_is_left_alone() {
+    let other = r#"{"name":"other","state":{"Status":"running"},"labels":{}}"#;
+    let script = format!(
+        "case $command in
+        inspect) [ -e $state/taken ] && {{ echo '{other}'; exit 0; }}; echo 'Error: no such object' >&2; exit 125;;
+        create) touch $state/taken; echo 'that name is already in use' >&2; exit 125;;
+        ps) ;;
+        esac"
+    );
+    let world = host(&script);
+    world.execute(&lease(container("image:1", &[]))).await.failed(Reason::Spawn).says("none of Penstock's");
+    let asked = asked(&world);
+    assert!(!asked.lines().any(|line| line.starts_with("rm ") || line.starts_with("kill ")), "{asked}");
+}
+
+#[tokio::test]
+async fn no_value_is_an_argument_that_ps_would_show() {
+    let script = format!("case $command in {NONE} create) echo \"$DB_PASSWORD$PLAIN\" > $state/seen; echo no >&2; exit 125;; esac");
+    let world = host(&script);
+    let lease = with(with_secret(lease(container("image:1", &[])), "DB_PASSWORD"), |task| {
+        task.env.insert("PLAIN".into(), Setting::Template("a plain value".into()));
+    });
+    world.execute(&lease).await.failed(Reason::Spawn).says("create: no");
+    let asked = asked(&world);
+    assert!(asked.contains("--env DB_PASSWORD") && !asked.contains("hunter2") && !asked.contains("a plain value"), "{asked}");
+    assert_eq!(std::fs::read_to_string(world.root.join("state/seen")).unwrap(), format!("{SECRET}a plain value\n"));
+}
+
+fn asked(world: &World) -> String {
+    std::fs::read_to_string(world.root.join("state/asked")).unwrap_or_default()
 }

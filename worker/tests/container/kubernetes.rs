@@ -473,6 +473,26 @@ async fn an_attempt_that_is_executed_again_adopts_its_job() {
 }
 
 #[tokio::test]
+async fn a_pod_of_an_earlier_job_of_the_same_name_is_no_answer() {
+    let cluster = Cluster::new().await;
+    let lease = task();
+    let end = async |code: i32| {
+        cluster
+            .world
+            .execute_while(&lease, async |go| {
+                eventually("there is a new Pod", || cluster.stub.names("pods").iter().any(|pod| !pod.starts_with("a-"))).await;
+                let pod = cluster.stub.names("pods").into_iter().find(|pod| !pod.starts_with("a-")).unwrap();
+                cluster.stub.end(&pod, code, "Error", "");
+                go.closed().await;
+            })
+            .await
+    };
+    end(0).await.succeeded();
+    cluster.stub.orphan();
+    end(3).await.failed(Reason::ExitCode);
+}
+
+#[tokio::test]
 async fn a_later_attempt_deletes_the_earlier_and_starts_when_it_is_gone() {
     let cluster = Cluster::new().await;
     let first = task();

@@ -164,6 +164,16 @@ impl Stub {
         self.inner.tell();
     }
 
+    /// A Job goes; its Pod stays for a while under another name, as if the garbage collector were slow.
+    pub(crate) fn orphan(&self) {
+        let mut state = self.lock();
+        state.objects.retain(|(kind, ..), _| kind != "jobs");
+        for (key, mut pod) in std::mem::take(&mut state.objects) {
+            pod["metadata"]["name"] = format!("a-{}", key.2).into();
+            state.objects.insert((key.0, key.1, format!("a-{}", key.2)), pod);
+        }
+    }
+
     /// What the kubelet would start: argv and environment, with `$(NAME)` expanded as it does, and Secrets looked up.
     pub(crate) fn started(&self, pod: &str) -> (Vec<String>, BTreeMap<String, String>) {
         let object = self.object("pods", pod);
