@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use crate::metrics::Outputs;
-use crate::record::{Audit, Ended, Parent, Trigger};
+use crate::record::{Audit, BackfillRecord, Ended, Parent, SkipReason, Trigger};
 use crate::{
-    Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
-    WorkerName,
+    BackfillId, Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
+    TriggerName, WorkerName,
 };
 
 /// One fact.
@@ -62,6 +62,20 @@ pub enum Event {
     RunArchived { run: RunNo, at: Timestamp },
     /// A worker takes no new lease, or does again.
     WorkerDrained { worker: WorkerName, drained: bool, by: Arc<str>, at: Timestamp },
+    /// The next interval of a pipeline's schedule begins here; `None`: it has no schedule any more.
+    ScheduleMoved { pipeline: PipelineName, to: Option<Timestamp>, audit: Audit },
+    /// A trigger of a pipeline, its `schedule` among them, starts nothing, or does again.
+    TriggerPaused { pipeline: PipelineName, trigger: TriggerName, paused: bool, audit: Audit },
+    /// So many intervals of a schedule, which cover this time, fell due and have no run; the next begins at its end.
+    IntervalsSkipped { pipeline: PipelineName, interval: Interval, count: u64, reason: SkipReason, at: Timestamp },
+    /// A backfill exists: its runs are made in turn.
+    BackfillCreated(Box<BackfillRecord>),
+    /// A backfill makes no further run, or does again.
+    BackfillPaused { backfill: BackfillId, paused: bool, audit: Audit },
+    /// A backfill makes no further run for good; what runs of it is cancelled.
+    BackfillCancelled { backfill: BackfillId, audit: Audit },
+    /// Every run of a backfill has ended.
+    BackfillEnded { backfill: BackfillId, state: State, at: Timestamp },
     /// The answer to a request id, kept for repeated calls.
     RequestAnswered { request: RequestId, digest: u64, answer: Arc<str>, at: Timestamp },
     /// Answers and archived ids from before this time are forgotten.
@@ -89,12 +103,23 @@ pub struct RunCreated {
     pub run_timeout: Option<Millis>,
     /// The task that started it.
     pub parent: Option<Parent>,
+    /// What it is to be accounted to.
+    pub cause: Option<Cause>,
     /// The tasks of the plan that were not asked for, as half-open index ranges: SKIPPED(not_selected) from the beginning.
     pub not_selected: Vec<(u32, u32)>,
     /// Of what was asked for: tells a repeated submit from another run under the same id.
     pub request_digest: u64,
     /// When.
     pub at: Timestamp,
+}
+
+/// What a new run is accounted to in the same step: so it is made once, whoever leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The schedule: the next interval begins where this run's ends.
+    Schedule,
+    /// A backfill: its next interval is the one after this run's.
+    Backfill(BackfillId),
 }
 
 /// How a task without a lease ended.
@@ -161,6 +186,13 @@ impl Event {
             | Self::PipelinePaused { .. }
             | Self::PoolSet { .. }
             | Self::WorkerDrained { .. }
+            | Self::ScheduleMoved { .. }
+            | Self::BackfillCreated(_)
+            | Self::BackfillPaused { .. }
+            | Self::BackfillCancelled { .. }
+            | Self::BackfillEnded { .. }
+            | Self::TriggerPaused { .. }
+            | Self::IntervalsSkipped { .. }
             | Self::RequestAnswered { .. }
             | Self::AnswersForgotten { .. } => None,
         }

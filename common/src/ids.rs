@@ -48,6 +48,11 @@ pub fn is_token(s: &str) -> bool {
         && !s.contains("..")
 }
 
+/// A token to which a run's interval can be added.
+fn is_backfill(s: &str) -> bool {
+    is_token(s) && s.len() <= 60
+}
+
 /// `^[A-Za-z][A-Za-z0-9_.-]{0,127}$`: secrets, as a worker's configuration names them.
 pub fn is_secret_name(s: &str) -> bool {
     is_token(s) && s.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -112,6 +117,14 @@ string_id!(
 string_id!(
     /// A pool: a cluster-wide count of slots that tasks take while they run.
     PoolName, "pool name", is_dotted_name, "use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -"
+);
+string_id!(
+    /// What starts runs of a pipeline: `schedule`, or an item of its `triggers`.
+    TriggerName, "trigger name", is_identifier, "use a lower-case letter, then at most 62 of a-z, 0-9 and _"
+);
+string_id!(
+    /// A backfill: a ULID minted by the client, or a name the user chose.
+    BackfillId, "backfill id", is_backfill, "use a letter or digit, then at most 59 of A-Z, a-z, 0-9, _, . and - (no '..')"
 );
 string_id!(
     /// One execution of a pipeline: a ULID minted by the client, or a name the user chose.
@@ -297,6 +310,10 @@ number_id!(
 number_id!(
     /// The cluster-wide rising number of one lease. Its reports carry it; a sink may refuse lower ones.
     Fence
+);
+number_id!(
+    /// An event that was accepted and may start runs, counted from 1.
+    EventNo
 );
 number_id!(
     /// A journal position. Entry 0 is written with the cluster's creation.

@@ -24,7 +24,8 @@ pub use digest::Digest;
 pub use duration::Millis;
 pub use event::Event;
 pub use ids::{
-    Epoch, Fence, Index, NodeName, PipelineName, PoolName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId, TaskKey, WorkerName,
+    BackfillId, Epoch, EventNo, Fence, Index, NodeName, PipelineName, PoolName, QueueName, RequestId, RunId, RunNo, Seq, SessionId, TaskId,
+    TaskKey, TriggerName, WorkerName,
 };
 pub use items::Items;
 pub use selector::Selector;

@@ -47,6 +47,24 @@ pub const EXPRESSION_FUEL: u64 = 100_000;
 pub const MAX_AUDIT_PER_RUN: usize = 100;
 /// Intervals with SUCCESS of which a pipeline that uses `previous` keeps outputs, the newest.
 pub const MAX_PREVIOUS_KEPT: usize = 32;
+/// Ranges that a ledger keeps of a pipeline, the newest; part of the journal's format, since `apply` drops older ones.
+pub const MAX_LEDGER_RANGES: usize = 10_000;
+/// Intervals that one step of a timetable looks at.
+pub const MAX_INTERVALS_PER_INPUT: usize = 10_000;
+/// Intervals of one backfill.
+pub const MAX_BACKFILL_INTERVALS: usize = 10_000;
+/// Events that were accepted and wait for their runs.
+pub const MAX_EVENTS_WAITING: usize = 100_000;
+/// Events that one run may stand for.
+pub const MAX_EVENTS_PER_RUN: usize = 1_000;
+/// What an event may carry, as JSON.
+pub const MAX_EVENT_PAYLOAD_BYTES: usize = 16 * 1024;
+/// Events that started no run, the newest; part of the journal's format, since `apply` drops older ones.
+pub const MAX_DEAD_EVENTS: usize = 1_000;
+/// Files that one trigger remembers.
+pub const MAX_FILES_PER_TRIGGER: usize = 100_000;
+/// Backfills that have ended, the newest; part of the journal's format.
+pub const MAX_ENDED_BACKFILLS: usize = 200;
 /// Parameters of a run, as JSON text.
 pub const MAX_PARAMS_BYTES: usize = 64 * 1024;
 /// Outputs of one task.

@@ -1,11 +1,13 @@
 //! Records: how runs, tasks and attempts look from outside. One shape serves replies, history and checkpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::items::Items;
 use crate::metrics::{Metrics, Outputs};
 use crate::{
-    Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp, WorkerName,
+    BackfillId, Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp,
+    TriggerName, WorkerName,
 };
 
 /// What started a run.
@@ -15,6 +17,8 @@ pub struct Trigger {
     pub kind: TriggerKind,
     /// Who or what: a person as the client claims, a trigger's name. Unverified until there are identities.
     pub by: Arc<str>,
+    /// What of it: an event's id, a file's path, the run that ended, a backfill. Empty if that says nothing more.
+    pub source: Arc<str>,
 }
 
 /// The kinds of trigger.
@@ -25,6 +29,16 @@ pub enum TriggerKind {
     Manual,
     /// A `pipeline` task of another run.
     Pipeline,
+    /// Its schedule.
+    Schedule,
+    /// An event that was emitted.
+    Event,
+    /// A file.
+    File,
+    /// The end of another pipeline's run.
+    Dependency,
+    /// A backfill.
+    Backfill,
 }
 
 impl TriggerKind {
@@ -33,8 +47,140 @@ impl TriggerKind {
         match self {
             Self::Manual => "manual",
             Self::Pipeline => "pipeline",
+            Self::Schedule => "schedule",
+            Self::Event => "event",
+            Self::File => "file",
+            Self::Dependency => "dependency",
+            Self::Backfill => "backfill",
         }
     }
+
+    /// The kind of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Manual, Self::Pipeline, Self::Schedule, Self::Event, Self::File, Self::Dependency, Self::Backfill];
+}
+
+/// What became of an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Its newest run is SUCCESS.
+    Success,
+    /// Its newest run is FAILED.
+    Failed,
+    /// Its newest run is CANCELLED.
+    Cancelled,
+    /// It fell due and no run was made.
+    Skipped(SkipReason),
+}
+
+/// Why an interval that fell due has no run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SkipReason {
+    /// The pipeline or its schedule was paused.
+    Paused,
+    /// It fell due too long ago, and `catchup` says so.
+    Catchup,
+    /// Another run had not ended, and `overlap` says so.
+    Overlap,
+    /// `max_queued` runs were queued.
+    MaxQueued,
+    /// The run could not be made, as the log says.
+    Refused,
+}
+
+impl SkipReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Paused, Self::Catchup, Self::Overlap, Self::MaxQueued, Self::Refused];
+
+    /// The word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Catchup => "catchup",
+            Self::Overlap => "overlap",
+            Self::MaxQueued => "max_queued",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The reason of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+impl Outcome {
+    /// The word users see, as `SUCCESS` or `SKIPPED(paused)`.
+    pub fn word(self) -> String {
+        match self {
+            Self::Success => State::Success.to_string(),
+            Self::Failed => State::Failed.to_string(),
+            Self::Cancelled => State::Cancelled.to_string(),
+            Self::Skipped(reason) => format!("SKIPPED({})", reason.as_str()),
+        }
+    }
+}
+
+/// A range of time and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerRange {
+    /// The range: an interval, or several that touch.
+    pub interval: Interval,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A backfill: intervals that are run in turn, beside what the schedule starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackfillRecord {
+    /// Its id.
+    pub id: BackfillId,
+    /// Of which pipeline.
+    pub pipeline: PipelineName,
+    /// The intervals it runs, in the order in which it runs them.
+    pub intervals: Vec<Interval>,
+    /// Only these tasks, as selectors; empty: every task.
+    pub only: Vec<Arc<str>>,
+    /// What its runs are given, a JSON object.
+    pub params: Arc<str>,
+    /// Runs of it that may be queued or running at once.
+    pub max_active: u32,
+    /// The ends of its runs start dependents, as those of other runs do.
+    pub cascade: bool,
+    /// Who asked for it.
+    pub created: Audit,
+    /// How many of its intervals have a run.
+    pub next: u32,
+    /// How its runs ended, by the number of their interval.
+    pub ended: BTreeMap<u32, State>,
+    /// A person paused it.
+    pub paused: Option<Audit>,
+    /// A person cancelled it.
+    pub cancelled: Option<Audit>,
+    /// RUNNING, or how it ended: SUCCESS if all its runs did.
+    pub state: State,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A pipeline's place in time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TimetableRecord {
+    /// Where the next interval of its schedule begins.
+    pub watermark: Option<Timestamp>,
+    /// Triggers that a person paused, its `schedule` among them.
+    pub paused: Vec<(TriggerName, Audit)>,
+    /// Intervals that were skipped, by reason.
+    pub skipped: Vec<(SkipReason, u64)>,
+    /// What became of its intervals.
+    pub ledger: Vec<LedgerRange>,
+    /// What became of its tasks: those that have the same ranges, and these.
+    pub tasks: Vec<(Vec<TaskId>, Vec<LedgerRange>)>,
 }
 
 /// What a worker says of an attempt.
@@ -275,6 +421,8 @@ pub struct ClusterRecord {
     pub last_fence: Fence,
     /// Every pipeline.
     pub pipelines: Vec<PipelineRecord>,
+    /// Backfills that have not ended, and the newest of those that have.
+    pub backfills: Vec<BackfillRecord>,
     /// Drained workers.
     pub drained: Vec<WorkerName>,
     /// Every pool.
@@ -298,6 +446,8 @@ pub struct PipelineRecord {
     pub unregistered: Option<Audit>,
     /// Intervals with SUCCESS and what they put out, for `previous`: by start, the newest.
     pub previous: Vec<PreviousRecord>,
+    /// Its schedule and its triggers.
+    pub timetable: TimetableRecord,
 }
 
 /// What an interval left for the next ones.

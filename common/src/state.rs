@@ -126,6 +126,8 @@ reasons! {
     Held = "held",
     /// Any end: a person said so.
     Marked = "marked",
+    /// CANCELLED: the next run of the schedule was due, and `overlap` is `cancel_running`.
+    Overlap = "overlap",
     /// CANCELLED: a person asked for it.
     User = "user",
     /// CANCELLED task, FAILED run: longer than `run_timeout`.
@@ -137,8 +139,8 @@ reasons! {
 impl Reason {
     /// Whether another try could end otherwise. What cannot is never retried, whatever the budget.
     pub fn is_retryable(self) -> bool {
-        use Reason::{Branch, Marked, Poison, QueueTimeout, Rejected, RunTimeout, Task, Template, User};
-        !matches!(self, Template | Task | Branch | Rejected | QueueTimeout | Poison | User | RunTimeout | Marked)
+        use Reason::{Branch, Marked, Overlap, Poison, QueueTimeout, Rejected, RunTimeout, Task, Template, User};
+        !matches!(self, Template | Task | Branch | Rejected | QueueTimeout | Poison | Overlap | User | RunTimeout | Marked)
     }
     /// Reads the word users see.
     pub fn parse(word: &str) -> Option<Self> {

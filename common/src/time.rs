@@ -60,6 +60,8 @@ pub struct Now {
     pub wall: Timestamp,
     /// Randomness of this decision, for jitter.
     pub random: u64,
+    /// Whether timetables may fire: the wall clock is to be trusted, and the store has room for new runs.
+    pub may_fire: bool,
 }
 
 /// The time a run covers: half-open, `[start, end)`, never of zero width.

@@ -6,6 +6,7 @@ use penstock_common::record::{AnswerRecord, Audit, ClusterRecord, PipelineRecord
 use penstock_common::{Digest, Event, Fence, Millis, RunNo, Timestamp};
 use prost::Message;
 
+use crate::timetable::skip_reason;
 use crate::types::{Malformed, digest, flat, id, malformed, ms, ranges, reason_of, required, state_of, time, word};
 use crate::v1::{self, event::Kind};
 
@@ -46,6 +47,7 @@ impl From<Event> for v1::Event {
                 at_ms: c.at.0,
                 parent: c.parent.map(Into::into),
                 not_selected: flat(c.not_selected),
+                cause: c.cause.map(Into::into),
             }),
             Event::RunStarted { run, at } => Kind::RunStarted(v1::RunStarted { run: run.0, at_ms: at.0 }),
             Event::AttemptLeased { run, task, number, fence, worker, session, at } => Kind::AttemptLeased(v1::AttemptLeased {
@@ -125,6 +127,36 @@ impl From<Event> for v1::Event {
             Event::RequestAnswered { request, digest, answer, at } => {
                 Kind::RequestAnswered(v1::RequestAnswered { request: request.to_string(), digest, answer: answer.to_string(), at_ms: at.0 })
             }
+            Event::ScheduleMoved { pipeline, to, audit } => Kind::ScheduleMoved(v1::ScheduleMoved {
+                pipeline: pipeline.full().to_owned(),
+                to_ms: to.map(|t| t.0),
+                audit: Some(audit.into()),
+            }),
+            Event::TriggerPaused { pipeline, trigger, paused, audit } => Kind::TriggerPaused(v1::TriggerPaused {
+                pipeline: pipeline.full().to_owned(),
+                trigger: trigger.to_string(),
+                paused,
+                audit: Some(audit.into()),
+            }),
+            Event::IntervalsSkipped { pipeline, interval, count, reason, at } => Kind::IntervalsSkipped(v1::IntervalsSkipped {
+                pipeline: pipeline.full().to_owned(),
+                interval: Some(interval.into()),
+                count,
+                reason: reason.as_str().to_owned(),
+                at_ms: at.0,
+            }),
+            Event::BackfillCreated(backfill) => Kind::BackfillCreated((*backfill).into()),
+            Event::BackfillPaused { backfill, paused, audit } => {
+                Kind::BackfillPaused(v1::BackfillPaused { backfill: backfill.to_string(), paused, audit: Some(audit.into()) })
+            }
+            Event::BackfillCancelled { backfill, audit } => {
+                Kind::BackfillCancelled(v1::BackfillCancelled { backfill: backfill.to_string(), audit: Some(audit.into()) })
+            }
+            Event::BackfillEnded { backfill, state, at } => Kind::BackfillEnded(v1::BackfillEnded {
+                backfill: backfill.to_string(),
+                state: v1::State::from(state).into(),
+                at_ms: at.0,
+            }),
             Event::AnswersForgotten { before, archived_before } => {
                 Kind::AnswersForgotten(v1::AnswersForgotten { before_ms: before.0, archived_before_ms: archived_before.0 })
             }
@@ -163,6 +195,7 @@ impl TryFrom<v1::Event> for Event {
                 at: Timestamp(e.at_ms),
                 parent: e.parent.map(TryInto::try_into).transpose()?,
                 not_selected: ranges(&e.not_selected)?,
+                cause: e.cause.map(TryInto::try_into).transpose()?,
             })),
             Kind::RunStarted(e) => Self::RunStarted { run: RunNo(e.run), at: Timestamp(e.at_ms) },
             Kind::AttemptLeased(e) => Self::AttemptLeased {
@@ -244,6 +277,30 @@ impl TryFrom<v1::Event> for Event {
                 answer: e.answer.into(),
                 at: Timestamp(e.at_ms),
             },
+            Kind::ScheduleMoved(e) => {
+                Self::ScheduleMoved { pipeline: id("pipeline", &e.pipeline)?, to: e.to_ms.map(Timestamp), audit: audit(e.audit)? }
+            }
+            Kind::TriggerPaused(e) => Self::TriggerPaused {
+                pipeline: id("pipeline", &e.pipeline)?,
+                trigger: id("trigger", &e.trigger)?,
+                paused: e.paused,
+                audit: audit(e.audit)?,
+            },
+            Kind::IntervalsSkipped(e) => Self::IntervalsSkipped {
+                pipeline: id("pipeline", &e.pipeline)?,
+                interval: required("interval", e.interval)?.try_into()?,
+                count: e.count,
+                reason: skip_reason(&e.reason)?,
+                at: Timestamp(e.at_ms),
+            },
+            Kind::BackfillCreated(e) => Self::BackfillCreated(Box::new(e.try_into()?)),
+            Kind::BackfillPaused(e) => {
+                Self::BackfillPaused { backfill: id("backfill", &e.backfill)?, paused: e.paused, audit: audit(e.audit)? }
+            }
+            Kind::BackfillCancelled(e) => Self::BackfillCancelled { backfill: id("backfill", &e.backfill)?, audit: audit(e.audit)? },
+            Kind::BackfillEnded(e) => {
+                Self::BackfillEnded { backfill: id("backfill", &e.backfill)?, state: state_of(e.state)?, at: Timestamp(e.at_ms) }
+            }
             Kind::AnswersForgotten(e) => {
                 Self::AnswersForgotten { before: Timestamp(e.before_ms), archived_before: Timestamp(e.archived_before_ms) }
             }
@@ -262,6 +319,7 @@ impl v1::ClusterState {
             paused: p.paused.map(Into::into),
             unregistered: p.unregistered.map(Into::into),
             previous: p.previous.into_iter().map(Into::into).collect(),
+            timetable: Some(p.timetable.into()),
         };
         let pool = |p: PoolRecord| v1::Pool { name: p.name.to_string(), slots: p.slots, set: Some(p.set.into()) };
         let answer = |a: AnswerRecord| v1::RequestAnswered {
@@ -281,6 +339,7 @@ impl v1::ClusterState {
             archived: cluster.archived.into_iter().map(|(id, at)| v1::ArchivedId { run_id: id.to_string(), at_ms: at.0 }).collect(),
             runs: runs.into_iter().map(|no| no.0).collect(),
             pools: cluster.pools.into_iter().map(pool).collect(),
+            backfills: cluster.backfills.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -295,6 +354,7 @@ impl v1::ClusterState {
                 paused: p.paused.map(Into::into),
                 unregistered: p.unregistered.map(Into::into),
                 previous: p.previous.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
+                timetable: p.timetable.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             })
         };
         let pool = |p: v1::Pool| Ok(PoolRecord { name: id("name", &p.name)?, slots: p.slots, set: required("set", p.set)?.into() });
@@ -310,6 +370,7 @@ impl v1::ClusterState {
             drained: self.drained.iter().map(|w| id("drained", w)).collect::<Result<_, _>>()?,
             answers: self.answers.into_iter().map(answer).collect::<Result<_, Malformed>>()?,
             pools: self.pools.into_iter().map(pool).collect::<Result<_, Malformed>>()?,
+            backfills: self.backfills.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             archived: self
                 .archived
                 .into_iter()

@@ -4,6 +4,7 @@
 mod control;
 pub mod dial;
 mod journal;
+mod timetable;
 mod types;
 mod worker;
 

@@ -144,22 +144,18 @@ impl TryFrom<v1::Interval> for Interval {
 
 impl From<Trigger> for v1::Trigger {
     fn from(t: Trigger) -> Self {
-        Self { kind: t.kind.as_str().to_owned(), by: t.by.to_string() }
+        Self { kind: t.kind.as_str().to_owned(), by: t.by.to_string(), source: t.source.to_string() }
     }
 }
 impl TryFrom<v1::Trigger> for Trigger {
     type Error = Malformed;
     fn try_from(t: v1::Trigger) -> Result<Self, Malformed> {
-        Ok(Self { kind: trigger_kind(&t.kind)?, by: t.by.into() })
+        Ok(Self { kind: trigger_kind(&t.kind)?, by: t.by.into(), source: t.source.into() })
     }
 }
 
 pub(crate) fn trigger_kind(word: &str) -> Result<TriggerKind, Malformed> {
-    match word {
-        "manual" => Ok(TriggerKind::Manual),
-        "pipeline" => Ok(TriggerKind::Pipeline),
-        other => Err(malformed("trigger", format!("{other:?} is not a kind of trigger"))),
-    }
+    TriggerKind::parse(word).ok_or_else(|| malformed("trigger", format!("{word:?} is not a kind of trigger")))
 }
 
 impl From<RunRecord> for v1::Run {

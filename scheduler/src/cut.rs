@@ -8,7 +8,7 @@ use penstock_common::{Digest, PipelineName, Seq};
 
 use crate::Scheduler;
 use crate::machine::run::Run;
-use crate::state::{Answered, Pool, State, Versions};
+use crate::state::{Answered, Backfill, Pool, State, Timetable, Versions};
 
 /// State as of an entry.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Scheduler {
 
     /// State from a checkpoint. Every definition it names must have been given by [`Scheduler::learn`].
     pub fn restore(&mut self, snapshot: Snapshot, seq: Seq) -> Result<(), RestoreError> {
-        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, answers, archived } = snapshot.cluster;
+        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, backfills, answers, archived } = snapshot.cluster;
         let mut state = State {
             seq,
             epoch,
@@ -133,16 +133,21 @@ impl Scheduler {
             drained: drained.into_iter().collect(),
             archived: archived.into_iter().collect(),
             pools: pools.into_iter().map(|p| (p.name, Pool { slots: p.slots, set: p.set })).collect(),
+            backfills: backfills.into_iter().map(|record| (record.id.clone(), Backfill::new(record))).collect(),
             definitions: std::mem::take(&mut self.state.definitions),
             items: std::mem::take(&mut self.state.items),
             reopening: std::mem::take(&mut self.state.reopening),
             cut: 1,
             ..State::default()
         };
-        for PipelineRecord { name, versions, paused, unregistered, previous } in pipelines {
+        for PipelineRecord { name, versions, paused, unregistered, previous, timetable } in pipelines {
             let by_number = versions.into_iter().map(|(n, digest, at)| (n, (digest, at))).collect();
             let previous = previous.into_iter().map(|p| (p.interval, p.outputs.into_iter().collect())).collect();
-            state.pipelines.insert(name, Versions { by_number, paused, unregistered, previous, ..Versions::default() });
+            let timetable = Timetable::restore(timetable);
+            state.pipelines.insert(name, Versions { by_number, paused, unregistered, previous, timetable, ..Versions::default() });
+        }
+        for name in state.pipelines.keys().cloned().collect::<Vec<_>>() {
+            state.listen(&name, true);
         }
         for AnswerRecord { request, digest, answer, at } in answers {
             state.answers.insert(request, Answered { digest, answer, at });
@@ -166,6 +171,7 @@ fn cluster_of(state: &State) -> ClusterRecord {
         last_fence: state.last_fence,
         pipelines: state.pipelines.iter().map(|(name, versions)| pipeline_of(name, versions)).collect(),
         pools: state.pools.iter().map(|(name, p)| PoolRecord { name: name.clone(), slots: p.slots, set: p.set.clone() }).collect(),
+        backfills: state.backfills.values().map(|backfill| backfill.record.clone()).collect(),
         drained: state.drained.iter().cloned().collect(),
         answers: state
             .answers
@@ -187,5 +193,6 @@ pub(crate) fn pipeline_of(name: &PipelineName, versions: &Versions) -> PipelineR
         paused: versions.paused.clone(),
         unregistered: versions.unregistered.clone(),
         previous: previous.collect(),
+        timetable: versions.timetable.record(),
     }
 }

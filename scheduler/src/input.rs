@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use penstock_common::event::Cause;
 use penstock_common::lease::Lease;
 use penstock_common::record::{Parent, Report, TriggerKind};
 use penstock_common::{
-    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
-    SessionId, State, TaskKey, WorkerName,
+    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
+    SessionId, State, TaskKey, Timestamp, TriggerName, WorkerName,
 };
 
+use crate::backfill::BackfillAsked;
 use crate::cut::{RunCut, SnapshotRun};
 use crate::plan::Plan;
 
@@ -111,6 +113,52 @@ pub enum Input {
         /// Why, in their words.
         note: Arc<str>,
     },
+    /// Set where the next interval of a schedule begins.
+    Rewind {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// At the last time of the schedule that is not after this.
+        to: Timestamp,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// A trigger of a pipeline, or its `schedule`, starts nothing, or does again.
+    PauseTrigger {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The trigger.
+        trigger: TriggerName,
+        /// Pause, or resume.
+        paused: bool,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// Run the intervals of some dates.
+    Backfill(Box<BackfillAsked>),
+    /// A backfill makes no further run, or does again.
+    PauseBackfill {
+        /// The backfill.
+        backfill: BackfillId,
+        /// Pause, or resume.
+        paused: bool,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
+    /// A backfill makes no further run, and those it has are cancelled.
+    CancelBackfill {
+        /// The backfill.
+        backfill: BackfillId,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
+    },
     /// Give a pool so many slots.
     SetPool {
         /// The pool.
@@ -180,6 +228,10 @@ pub struct Submit {
     pub trigger: TriggerKind,
     /// Who asks, as the client claims.
     pub by: Arc<str>,
+    /// What of it: an event's id, a file's path, a backfill.
+    pub source: Arc<str>,
+    /// What it is to be accounted to.
+    pub cause: Option<Cause>,
     /// Only these tasks; none: every task.
     pub only: Vec<Selector>,
     /// The task that asks for it.
@@ -394,6 +446,9 @@ pub enum Rejection {
         /// A pipeline.
         by: PipelineName,
     },
+    /// Dates of which every interval ran, runs, or has not ended.
+    #[error("pipeline {0} has nothing to run there: see why with --dry-run; to run again what ran before, --reprocess failed or all")]
+    NothingToBackfill(PipelineName),
     /// What was asked for cannot be.
     #[error("{0}")]
     Refused(String),

@@ -12,10 +12,12 @@
 //! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term`,
 //! `lanes`, `gates` and `timers` (who waits for what), `decide/` (one file a verb).
 
+mod backfill;
 mod cut;
 mod decide;
 pub mod explain;
 mod expression;
+mod fires;
 mod gates;
 pub mod input;
 mod lanes;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 
 use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
+pub use backfill::{BackfillAsked, Planned, Reprocess};
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
 pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
 pub use plan::{Plan, PlanError};

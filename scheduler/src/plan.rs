@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_common::pipeline::{Condition, Diagnostic, Diagnostics, Document, ForEach, Pipeline, Task, TriggerRule, parse};
-use penstock_common::{Digest, Items, TaskId, items};
+use penstock_common::pipeline::{Condition, Diagnostic, Diagnostics, Document, ForEach, Pipeline, Task, TriggerRule, TriggerSpec, parse};
+use penstock_common::{Digest, Items, TaskId, TriggerName, items};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
@@ -139,6 +139,11 @@ fn written_items(for_each: Option<&ForEach>) -> Result<Option<ItemSource>, items
 }
 
 impl Plan {
+    /// A trigger by its name.
+    pub fn trigger(&self, name: &TriggerName) -> Option<&TriggerSpec> {
+        self.pipeline.triggers.iter().find(|trigger| trigger.name == *name)
+    }
+
     /// Builds the graph; refuses cycles and missing upstreams.
     pub fn compile(pipeline: Pipeline) -> Result<Self, PlanError> {
         let index: BTreeMap<&TaskId, u32> = pipeline.tasks.keys().zip(0..).collect();

@@ -5,6 +5,8 @@
 //! alone and so alike on every replica. An event that breaks what belongs to no run ends the process.
 
 mod apply;
+mod backfills;
+mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,11 +15,14 @@ use std::sync::Arc;
 use penstock_common::event::RunCreated;
 use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::metrics::Outputs;
-use penstock_common::record::{Audit, RunRecord};
+use penstock_common::record::{Audit, Outcome, RunRecord};
 use penstock_common::{
-    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
+    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
     State as Word, TaskId, Timestamp, WorkerName,
 };
+
+pub(crate) use backfills::{Backfill, backfill_of, is_of_backfill};
+pub(crate) use timetable::{Behind, Timetable};
 
 use crate::cut::SnapshotRun;
 use crate::decide::bounded;
@@ -43,6 +48,9 @@ pub struct State {
     /// Live runs that a live run's `pipeline` tasks started: derived.
     pub(crate) children: BTreeMap<RunNo, BTreeSet<RunNo>>,
     pub(crate) pools: BTreeMap<PoolName, Pool>,
+    pub(crate) backfills: BTreeMap<BackfillId, Backfill>,
+    /// Pipelines by those whose runs they wait for: derived.
+    pub(crate) listeners: BTreeMap<PipelineName, BTreeSet<PipelineName>>,
     /// Slots taken of each pool that a lease names, whether it is there or not: derived.
     pub(crate) pool_used: BTreeMap<PoolName, u32>,
     pub(crate) drained: BTreeSet<WorkerName>,
@@ -67,6 +75,8 @@ pub(crate) struct Versions {
     pub(crate) unregistered: Option<Audit>,
     /// What the newest intervals with SUCCESS left.
     pub(crate) previous: BTreeMap<Interval, BTreeMap<TaskId, Outputs>>,
+    /// Its schedule, its triggers, and what became of its intervals.
+    pub(crate) timetable: Timetable,
     /// Runs that are PENDING, in order of creation: derived.
     pub(crate) queued: BTreeSet<RunNo>,
     /// Runs that are RUNNING: derived.
@@ -120,6 +130,7 @@ impl PartialEq for State {
             && self.held == other.held
             && self.children == other.children
             && self.pools == other.pools
+            && self.backfills == other.backfills
             && self.pool_used == other.pool_used
             && self.drained == other.drained
             && self.answers == other.answers
@@ -144,6 +155,13 @@ impl State {
 
     pub(crate) fn plan(&self, pipeline: &PipelineName, version: u32) -> Option<&Arc<Plan>> {
         let (digest, _) = self.pipelines.get(pipeline)?.by_number.get(&version)?;
+        self.definitions.get(digest)
+    }
+
+    /// The plan that new runs of a pipeline get; none where there is none, or it was taken off.
+    pub(crate) fn newest(&self, name: &PipelineName) -> Option<&Arc<Plan>> {
+        let versions = self.pipelines.get(name).filter(|versions| versions.unregistered.is_none())?;
+        let (_, (digest, _)) = versions.by_number.last_key_value()?;
         self.definitions.get(digest)
     }
 
@@ -206,14 +224,17 @@ impl State {
                 self.leader = Some(node.clone());
             }
             Event::PipelineRegistered { pipeline, version, digest, dropped, at } => {
+                self.listen(pipeline, false);
                 let versions = self.pipelines.entry(pipeline.clone()).or_default();
                 versions.by_number.insert(*version, (*digest, *at));
                 versions.unregistered = None;
                 for old in dropped {
                     versions.by_number.remove(old);
                 }
+                self.listen(pipeline, true);
             }
             Event::PipelineUnregistered { pipeline, audit } => {
+                self.listen(pipeline, false);
                 self.pipelines.entry(pipeline.clone()).or_default().unregistered = Some(audit.clone());
             }
             Event::PipelinePaused { pipeline, paused, audit } => {
@@ -227,6 +248,26 @@ impl State {
                     Some(slots) => self.pools.insert(pool.clone(), Pool { slots: *slots, set: audit.clone() }),
                     None => self.pools.remove(pool),
                 };
+            }
+            Event::ScheduleMoved { pipeline, to, .. } => {
+                self.pipelines.entry(pipeline.clone()).or_default().timetable.watermark = *to;
+            }
+            Event::TriggerPaused { pipeline, trigger, paused, audit } => {
+                let all = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable.paused;
+                if *paused {
+                    all.insert(trigger.clone(), audit.clone());
+                } else {
+                    all.remove(trigger);
+                }
+            }
+            Event::IntervalsSkipped { pipeline, interval, count, reason, .. } => {
+                let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
+                timetable.watermark = Some(interval.end());
+                timetable.ledger.fill(*interval, Outcome::Skipped(*reason));
+                *timetable.skipped.entry(*reason).or_default() += count;
+            }
+            Event::BackfillCreated(_) | Event::BackfillPaused { .. } | Event::BackfillCancelled { .. } | Event::BackfillEnded { .. } => {
+                self.apply_to_backfills(event);
             }
             Event::WorkerDrained { worker, drained, .. } => {
                 if *drained {
@@ -277,6 +318,7 @@ impl State {
             quarantined: None,
         };
         self.last_run = created.run;
+        self.charge(created);
         let mut run = Run::new(record, plan, self.cut);
         let left_out: Vec<u32> = created.not_selected.iter().flat_map(|&(from, to)| from..to).filter(|&t| run.check(t).is_ok()).collect();
         for &task in &left_out {
@@ -316,6 +358,7 @@ impl State {
         self.run_ids.insert(run.record.id.clone(), no);
         self.runs.insert(no, run);
         self.weigh(no);
+        self.track_backfill(no);
     }
 
     /// Keeps the number of live tasks, whatever became of a run.
@@ -394,6 +437,8 @@ impl State {
             Word::Running => versions.active.insert(no),
             _ => false,
         };
+        self.track_backfill(no);
+        let Some(run) = self.runs.get(&no) else { return };
         let Some(parent) = run.record.parent.as_ref() else { return };
         if !run.record.state.is_terminal() {
             self.children.entry(parent.run).or_default().insert(no);

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use penstock_common::pipeline::{Action, Task};
-use penstock_common::{Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, WorkerName};
+use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, WorkerName};
 
+use crate::fires::{Fires, due_at, intervals_from};
 use crate::gates::{Gate, Gates, Waiting};
 use crate::lanes::{Candidate, Lanes, Wants};
 use crate::machine::rule::Verdict;
@@ -18,6 +19,12 @@ use crate::timers::{Timer, Timers};
 #[derive(Debug, Default)]
 pub(crate) struct Term {
     pub(crate) now: Timestamp,
+    /// The wall clock at the last input.
+    pub(crate) wall: Timestamp,
+    /// When timetables fire.
+    pub(crate) fires: Fires,
+    /// Backfills that may make a run, or end.
+    pub(crate) backfilling: BTreeSet<BackfillId>,
     pub(crate) lanes: Lanes,
     pub(crate) gates: Gates,
     /// Tasks whose rule is satisfied and whose `if` is to be evaluated, or whose instances are to be made.
@@ -44,11 +51,15 @@ pub(crate) struct Term {
 }
 
 const HOUSEKEEPING: Millis = Millis(60_000);
+/// How long the wall clock is not looked at, where a timetable waits for it.
+const LOOK_AT_WALL: Millis = Millis(10_000);
 
 impl Term {
     /// Indexes a state.
     pub(crate) fn of(state: &State, now: Now) -> Self {
-        let mut term = Self { now: now.now, ..Self::default() };
+        let mut term = Self { now: now.now, wall: now.wall, ..Self::default() };
+        state.pipelines.keys().for_each(|name| term.await_fire(state, name));
+        term.backfilling = state.backfills.iter().filter(|(_, b)| b.is_open()).map(|(id, _)| id.clone()).collect();
         for (&no, run) in &state.runs {
             term.index_run(state, no, run);
         }
@@ -279,6 +290,23 @@ impl Term {
         self.matching = true;
     }
 
+    /// Sets when a timetable fires next.
+    pub(crate) fn await_fire(&mut self, state: &State, name: &PipelineName) {
+        self.fires.drop(name);
+        let Some(plan) = state.newest(name) else { return };
+        let Some(schedule) = &plan.pipeline.schedule else { return };
+        let watermark = state.pipelines.get(name).and_then(|v| v.timetable.watermark);
+        if let Some(next) = watermark.and_then(|at| intervals_from(schedule, at).next()) {
+            self.fires.set(name, due_at(schedule, next));
+        }
+    }
+
+    /// By the clock of deadlines, the time at which the wall clock will show another, if it does not jump: it is looked at again soon.
+    fn fire_deadline(&self) -> Option<Timestamp> {
+        let wait = self.fires.first()?.since(self.wall);
+        Some(self.now.after(wait.min(LOOK_AT_WALL)))
+    }
+
     /// Tasks that follow from others are to be decided.
     pub(crate) fn has_to_settle_tasks(&self) -> bool {
         !self.doomed.is_empty() || !self.opening.is_empty() || !self.acting.is_empty() || self.gates.is_to_look()
@@ -286,12 +314,12 @@ impl Term {
 
     /// These, and runs that end or start.
     pub(crate) fn has_to_settle(&self) -> bool {
-        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty()
+        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty() || !self.backfilling.is_empty()
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let backlog = self.has_to_settle() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
-        if backlog { Some(Timestamp(0)) } else { self.timers.first() }
+        if backlog { Some(Timestamp(0)) } else { self.timers.first().into_iter().chain(self.fire_deadline()).min() }
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Timer {
     Overdue(Fence),
     /// Answers and kept runs are looked at for their age.
     Housekeeping,
+    /// Backfills for whose next run there was no room are looked at again.
+    Backfills,
 }
 
 #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ mod flow;
 mod model;
 mod parse;
 mod schema;
+mod timing;
 
 pub use action::{Action, Approve, Body, ChildRun, Container, Http, Pull, Setting, Sql, Statement, Until, Wait, strings};
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
@@ -16,3 +17,4 @@ pub use flow::{Condition, Dependency, Expect, ExpectAction, ForEach, MaxFailed, 
 pub use model::{ExitPolicy, Jitter, Param, ParamType, Pipeline, Retries, Task};
 pub use parse::{Document, parse};
 pub use schema::schema;
+pub use timing::{Catchup, Ending, Overlap, ScheduleSpec, TriggerSource, TriggerSpec};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Setting};
+use super::timing::{ScheduleSpec, TriggerSpec};
 use super::flow::{Dependency, Expect, ForEach, MaxFailed, TriggerRule};
 use crate::{Digest, Millis, PipelineName, PoolName, QueueName, Reason, TaskId, limits};
 
@@ -40,6 +41,15 @@ pub struct Pipeline {
     /// The IANA zone of `interval.date` and of times of day. `None`: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
+    /// When it is run by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleSpec>,
+    /// What else starts runs of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<TriggerSpec>,
+    /// A run waits for SUCCESS of the interval before its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depends_on_past: bool,
     /// Its tasks.
     pub tasks: BTreeMap<TaskId, Task>,
 }
@@ -331,6 +341,9 @@ impl Pipeline {
             max_active_tasks: None,
             run_timeout: None,
             timezone: None,
+            schedule: None,
+            triggers: Vec::new(),
+            depends_on_past: false,
             tasks,
         }
     }

@@ -17,6 +17,7 @@ use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next};
 use crate::machine::rule::Verdict;
 use crate::machine::run::{CANCEL_NOW, Run};
+use crate::state::{backfill_of, is_of_backfill};
 use crate::term::{candidate, gates_are_open, overdue_at};
 use crate::timers::Timer;
 
@@ -27,10 +28,12 @@ impl Deciding<'_> {
     pub(crate) fn advance(&mut self) {
         self.lose_gone();
         self.fire_timers();
+        self.fire_timetables();
         self.stop_children();
         loop {
             self.settle_tasks();
             self.end_runs();
+            self.advance_backfills();
             self.start_runs();
             if self.room() == 0 || !self.term.has_to_settle() {
                 break;
@@ -55,11 +58,11 @@ impl Deciding<'_> {
     fn fire_timers(&mut self) {
         while self.room() > 0 {
             let Some(timer) = self.term.timers.pop(self.term.now) else { return };
-            self.fire(timer);
+            self.time_has_come(timer);
         }
     }
 
-    fn fire(&mut self, timer: Timer) {
+    fn time_has_come(&mut self, timer: Timer) {
         match timer {
             Timer::Due(no, task) => {
                 let due = !matches!(candidate(self.state, self.term.now, no, task), Candidate::Stale);
@@ -77,6 +80,7 @@ impl Deciding<'_> {
             Timer::RunTimeout(no) => self.time_out(no),
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
+            Timer::Backfills => self.look_at_backfills(),
         }
     }
 
@@ -248,6 +252,7 @@ impl Deciding<'_> {
             }
             let (state, reason) = run.verdict();
             self.emit(Event::RunEnded { run: no, state, reason, at: self.now.now });
+            self.wake(no);
             // In the same entry: so nobody ever finds a task that waits for a run that has ended.
             self.tell_parent(no);
             if state == State::Success {
@@ -258,6 +263,17 @@ impl Deciding<'_> {
         }
     }
 
+    /// What waits for a run that ended: its backfill, and what is below its pipeline.
+    fn wake(&mut self, no: RunNo) {
+        let Some(run) = self.state.runs.get(&no) else { return };
+        if let Some(id) = backfill_of(&run.record) {
+            self.term.backfilling.insert(id);
+        }
+        if let Some(below) = self.state.listeners.get(&run.record.pipeline) {
+            self.term.starting.extend(below.iter().cloned());
+        }
+    }
+
     fn start_runs(&mut self) {
         while self.room() > 0 {
             let Some(name) = self.term.starting.pop_first() else { return };
@@ -265,8 +281,16 @@ impl Deciding<'_> {
             let newest = versions.by_number.last_key_value().and_then(|(_, (digest, _))| self.state.definitions.get(digest));
             let limit = newest.and_then(|plan| plan.pipeline.max_active_runs).map_or(usize::MAX, |n| n as usize);
             let room = limit.saturating_sub(versions.active.len());
-            let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused);
-            let next = versions.queued.iter().find(waits).copied().filter(|_| room > 0 && versions.paused.is_none());
+            if room == 0 || versions.paused.is_some() {
+                continue;
+            }
+            let waits = |no: &&RunNo| {
+                self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none())
+            };
+            // Backfills take what nothing else wants.
+            let yields = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| is_of_backfill(&run.record));
+            let (others, backfills): (Vec<&RunNo>, Vec<&RunNo>) = versions.queued.iter().partition(|no| !yields(no));
+            let next = others.into_iter().chain(backfills).find(waits).copied();
             if let Some(no) = next {
                 self.emit(Event::RunStarted { run: no, at: self.now.now });
                 self.term.starting.insert(name);

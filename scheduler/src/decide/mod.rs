@@ -2,7 +2,9 @@
 //! follows sees its consequences. At the end `advance` does what has become possible: skips, ends, starts and leases.
 
 mod advance;
+mod backfill;
 mod command;
+mod fire;
 mod mark;
 mod open;
 mod person;
@@ -17,7 +19,7 @@ use penstock_common::lease::{Lease, Previous};
 use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
 use penstock_common::record::{AttemptRecord, Audit};
-use penstock_common::{Event, Fence, Now, Reason, RunNo, SessionId, Timestamp};
+use penstock_common::{Event, Fence, Now, Reason, RunId, RunNo, SessionId, Timestamp};
 
 use crate::gates::Gate;
 use crate::input::{Answer, Decision, Effect, Input, Rejection};
@@ -38,6 +40,7 @@ pub(crate) struct Deciding<'a> {
 
 pub(crate) fn decide(state: &mut State, term: &mut Term, input: Input, now: Now) -> Result<Decision, Rejection> {
     term.now = term.now.max(now.now);
+    term.wall = now.wall;
     let now = Now { now: term.now, ..now };
     let mut deciding = Deciding { state, term, now, decision: Decision::default(), touched: Vec::new(), bytes: 0 };
     deciding.decision.answer = deciding.verb(input)?;
@@ -74,6 +77,11 @@ impl Deciding<'_> {
             Input::PauseRun { run, paused, by, note } => self.pause_run(&run, paused, &by, &note),
             Input::PausePipeline { pipeline, paused, by, note } => self.pause_pipeline(pipeline, paused, &by, &note),
             Input::Unregister { pipeline, by, note } => self.unregister(pipeline, &by, &note),
+            Input::Rewind { pipeline, to, by, note } => self.rewind(pipeline, to, &by, &note),
+            Input::PauseTrigger { pipeline, trigger, paused, by, note } => self.pause_trigger(pipeline, trigger, paused, &by, &note),
+            Input::Backfill(asked) => self.backfill(*asked),
+            Input::PauseBackfill { backfill, paused, by, note } => self.pause_backfill(backfill, paused, &by, &note),
+            Input::CancelBackfill { backfill, by, note } => self.cancel_backfill(backfill, &by, &note),
             Input::SetPool { pool, slots, by, note } => self.set_pool(pool, slots, &by, &note),
             Input::Drain { worker, drained, by } => self.drain(worker, drained, by),
             Input::Hello(hello) => self.hello(*hello),
@@ -184,7 +192,7 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
     64 + match event {
         Event::RunCreated(c) => {
             let above = c.parent.as_ref().map_or(0, |p| p.id.as_str().len() + 32);
-            c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len() + 6 * c.not_selected.len() + above
+            c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len() + c.trigger.source.len() + 64 + 6 * c.not_selected.len() + above
         }
         Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
         Event::AttemptEnded { ended, .. } | Event::TaskRetrying { ended, .. } => {
@@ -200,6 +208,17 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
         Event::PipelinePaused { pipeline, audit, .. } | Event::PipelineUnregistered { pipeline, audit } => {
             pipeline.full().len() + audit_bytes(audit)
         }
+        Event::ScheduleMoved { pipeline, audit, .. } => pipeline.full().len() + audit_bytes(audit),
+        Event::TriggerPaused { pipeline, trigger, audit, .. } => pipeline.full().len() + trigger.as_str().len() + audit_bytes(audit),
+        Event::IntervalsSkipped { pipeline, .. } => pipeline.full().len() + 32,
+        Event::BackfillCreated(b) => {
+            let only: usize = b.only.iter().map(|selector| selector.len() + 4).sum();
+            b.id.as_str().len() + b.pipeline.full().len() + 12 * b.intervals.len() + only + b.params.len() + audit_bytes(&b.created)
+        }
+        Event::BackfillPaused { backfill, audit, .. } | Event::BackfillCancelled { backfill, audit } => {
+            backfill.as_str().len() + audit_bytes(audit)
+        }
+        Event::BackfillEnded { backfill, .. } => backfill.as_str().len(),
         Event::PoolSet { pool, audit, .. } => pool.as_str().len() + audit_bytes(audit),
         Event::PipelineRegistered { pipeline, dropped, .. } => 32 + pipeline.full().len() + 5 * dropped.len(),
         Event::WorkerDrained { worker, by, .. } => worker.as_str().len() + by.len(),
@@ -288,6 +307,12 @@ pub(crate) fn ranges(sorted: impl IntoIterator<Item = u32>) -> Vec<(u32, u32)> {
         }
     }
     ranges
+}
+
+/// The id of a run that the cluster makes itself: what it is of, and its number, so that there is none like it.
+pub(crate) fn minted_id(of: &str, label: &str, no: RunNo) -> RunId {
+    let label: String = label.chars().take(40).collect();
+    RunId::parse(&format!("{of}.{label}.{no}")).unwrap_or_else(|_| RunId::parse(&format!("run.{no}")).unwrap_or_else(|_| unreachable!()))
 }
 
 /// Text from outside, cut to what state keeps.

@@ -155,6 +155,9 @@ impl Deciding<'_> {
             interval: run.record.interval,
             trigger: TriggerKind::Pipeline,
             by: format!("{}/{}", run.record.id, run.key(task)).into(),
+            // What a backfill's run starts is the backfill's too, and yields like it.
+            source: if crate::state::is_of_backfill(&run.record) { run.record.trigger.source.clone() } else { "".into() },
+            cause: None,
             only: Vec::new(),
             parent: Some(Parent { run: no, id: run.record.id.clone(), task, depth }),
         })

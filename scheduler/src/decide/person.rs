@@ -69,7 +69,8 @@ impl Deciding<'_> {
         }
         let audit = self.audit(if paused { "pause" } else { "resume" }, "", by, note);
         self.term.starting.insert(name.clone());
-        self.emit(Event::PipelinePaused { pipeline: name, paused, audit });
+        self.emit(Event::PipelinePaused { pipeline: name.clone(), paused, audit });
+        self.await_next(&name);
         Ok(Answer::Changed(true))
     }
 
@@ -80,7 +81,8 @@ impl Deciding<'_> {
             return Ok(Answer::Changed(false));
         }
         let audit = self.audit("unregister", "", by, note);
-        self.emit(Event::PipelineUnregistered { pipeline: name, audit });
+        self.emit(Event::PipelineUnregistered { pipeline: name.clone(), audit });
+        self.term.fires.drop(&name);
         Ok(Answer::Changed(true))
     }
 

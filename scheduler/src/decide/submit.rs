@@ -31,11 +31,13 @@ impl Deciding<'_> {
             let surplus = (v.by_number.len() + 1).saturating_sub(MAX_VERSIONS_PER_PIPELINE);
             v.by_number.keys().copied().filter(|n| !bound(n)).take(surplus).collect()
         });
-        self.state.learn(plan);
+        let is_new = is_off || versions.is_none();
+        self.state.learn(plan.clone());
         let version = newest.map_or(1, |(n, _)| n + 1);
         // The new version may allow more active runs.
         self.term.starting.insert(name.clone());
-        self.emit(Event::PipelineRegistered { pipeline: name, version, digest, dropped, at: self.now.now });
+        self.emit(Event::PipelineRegistered { pipeline: name.clone(), version, digest, dropped, at: self.now.now });
+        self.begin_schedule(&name, &plan, is_new);
         Ok(Answer::Version { version, created: true })
     }
 
@@ -81,11 +83,16 @@ impl Deciding<'_> {
             pipeline: submit.pipeline,
             version,
             params: params.into(),
-            trigger: Trigger { kind: submit.trigger, by: bounded(&submit.by, MAX_NOTE_BYTES) },
+            trigger: Trigger {
+                kind: submit.trigger,
+                by: bounded(&submit.by, MAX_NOTE_BYTES),
+                source: bounded(&submit.source, MAX_NOTE_BYTES),
+            },
             interval: submit.interval,
             run_timeout: plan.pipeline.run_timeout,
             parent: submit.parent,
             not_selected,
+            cause: submit.cause,
             request_digest: submit.digest,
             at: self.now.now,
         })));

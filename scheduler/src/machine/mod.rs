@@ -1,6 +1,7 @@
 //! The transition tables of runs, tasks and attempts: one machine, one file, one `match`.
 
 pub(crate) mod attempt;
+pub(crate) mod ledger;
 pub(crate) mod mapping;
 pub(crate) mod rule;
 pub(crate) mod run;

@@ -255,6 +255,7 @@ impl State {
                 run.record.ended_at = Some(*at);
                 touched.push(Touched::Run(no));
                 self.remember(no);
+                self.account(no);
                 self.moved(no);
                 self.weigh(no);
             }

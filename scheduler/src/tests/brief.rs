@@ -19,6 +19,20 @@ impl World {
                 Event::WorkerDrained { worker, drained, .. } => format!("{} {worker}", if *drained { "drained" } else { "undrained" }),
                 Event::RequestAnswered { request, answer, .. } => format!("answered {request}: {answer}"),
                 Event::AnswersForgotten { .. } => "answers forgotten".to_owned(),
+                Event::ScheduleMoved { pipeline, to: Some(to), .. } => format!("{pipeline}: the next interval begins {to}"),
+                Event::ScheduleMoved { pipeline, to: None, .. } => format!("{pipeline}: no schedule"),
+                Event::TriggerPaused { pipeline, trigger, paused, .. } => {
+                    format!("{} {trigger} of {pipeline}", if *paused { "paused" } else { "resumed" })
+                }
+                Event::IntervalsSkipped { pipeline, interval, count, reason, .. } => {
+                    let (from, to) = (interval.start().since(Timestamp(0)), interval.end());
+                    let hours = to.since(Timestamp(0)).0.saturating_sub(from.0) / 3_600_000;
+                    format!("{pipeline}: {count} skipped, {hours} h: {}", reason.as_str())
+                }
+                Event::BackfillCreated(b) => format!("backfill {} of {} intervals", b.id, b.intervals.len()),
+                Event::BackfillPaused { backfill, paused, .. } => format!("{} {backfill}", if *paused { "paused" } else { "resumed" }),
+                Event::BackfillCancelled { backfill, .. } => format!("cancelled {backfill}"),
+                Event::BackfillEnded { backfill, state, .. } => format!("backfill {backfill} {state}"),
                 _ => unreachable!("every other event belongs to a run"),
             };
         };

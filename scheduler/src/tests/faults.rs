@@ -139,7 +139,7 @@ fn an_event_that_breaks_half_way_leaves_a_run_that_reloads_as_it_is() {
 
 /// A leader that finds a set-aside run kills what is left of it and serves the others.
 fn goes_on(leader: &mut Scheduler) {
-    let now = penstock_common::Now { now: AT, wall: AT, random: 0 };
+    let now = penstock_common::Now { now: AT, wall: AT, random: 0, may_fire: true };
     leader.lead(now);
     let hello = crate::input::Hello {
         session: "w.1".parse().unwrap(),
@@ -174,7 +174,7 @@ fn a_run_that_breaks_under_the_leader_frees_its_slots_and_its_attempts_are_kille
     w.submit("good");
     w.leader.state.runs.get_mut(&BAD).unwrap().task_mut(0, 0).attempts.clear();
     let report = Input::Report { session: "v.1".parse().unwrap(), fence: Fence(1), report: Box::new(report(&Outcome::Success, 0)) };
-    let now = penstock_common::Now { now: Timestamp(w.now), wall: AT, random: 0 };
+    let now = penstock_common::Now { now: Timestamp(w.now), wall: AT, random: 0, may_fire: true };
     let decision = w.leader.decide(report, now).unwrap();
     let brief = |effect: &crate::Effect| match effect {
         crate::Effect::Kill { fence, session } => format!("kill {fence} on {session}"),

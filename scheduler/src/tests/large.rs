@@ -26,7 +26,7 @@ const SESSION: &str = "w.1";
 
 impl Bare {
     fn new(pipeline: Pipeline, slots: u32) -> Self {
-        let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7 };
+        let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7, may_fire: true };
         let mut bare = Self { leader: Scheduler::default(), now, leases: VecDeque::new(), events: 0 };
         bare.leader.lead(now);
         bare.feed(Input::SetPool { pool: "db".parse().unwrap(), slots: Some(10), by: "me".into(), note: "".into() });

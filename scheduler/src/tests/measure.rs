@@ -18,7 +18,7 @@ fn submit(run: &str) -> Input {
 #[allow(clippy::disallowed_methods, reason = "it measures")]
 fn a_fan_out_of_ten_thousand_is_timed() {
     let mut leader = Scheduler::default();
-    let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7 };
+    let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7, may_fire: true };
     let session = || "s".parse().unwrap();
     leader.lead(now);
     let plan = Plan::compile(fan_out(10_000, &Task::noop())).unwrap().into();
@@ -81,7 +81,7 @@ pub(super) fn resident() -> Option<usize> {
 #[test]
 fn a_waiting_task_is_weighed() {
     let mut leader = Scheduler::default();
-    let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7 };
+    let now = Now { now: Timestamp(1), wall: Timestamp(1), random: 7, may_fire: true };
     leader.lead(now);
     let plan = Plan::compile(fan_out(50_000, &Task::noop())).unwrap().into();
     leader.decide(Input::Register { plan }, now).unwrap();

@@ -27,6 +27,8 @@ pub(super) fn submit(run: &str, pipeline: &str) -> Submit {
         interval: None,
         trigger: TriggerKind::Manual,
         by: me(),
+        source: Arc::from(""),
+        cause: None,
         only: Vec::new(),
         parent: None,
     }

@@ -47,6 +47,8 @@ pub(super) struct World {
     /// How many decisions may wait to be committed.
     pub(super) hold: usize,
     pub(super) now: i64,
+    /// The wall clock is ahead of it by this.
+    pub(super) skew: i64,
     draws: u64,
     seq: u64,
     term: u64,
@@ -76,6 +78,7 @@ impl World {
             held: VecDeque::new(),
             hold: 0,
             now: START,
+            skew: 0,
             draws: 0,
             seq: 0,
             term: 0,
@@ -104,7 +107,7 @@ impl World {
 
     pub(super) fn clock(&mut self) -> Now {
         self.draws += 1;
-        Now { now: Timestamp(self.now), wall: Timestamp(self.now), random: self.draws.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+        Now { now: Timestamp(self.now), wall: Timestamp(self.now + self.skew), may_fire: true, random: self.draws.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
     }
 
     /// One step: decide, and check everything that must hold after it.

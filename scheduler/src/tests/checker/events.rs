@@ -114,6 +114,9 @@ impl Checker {
             let archived = self.runs[&old].archived.expect("R1: a run id is created twice");
             assert!(archived.after(Millis(ARCHIVED_ID_WINDOW_MS)) <= now, "R1: a run id is created again within its window");
         }
+        if created.cause == Some(penstock_common::event::Cause::Schedule) {
+            self.accounted(&created.pipeline, created.interval.expect("a scheduled run has an interval"));
+        }
         let plan = self.versions[&created.pipeline][&created.version].clone();
         let mut tasks = vec![TaskShadow::default(); plan.len()];
         for task in created.not_selected.iter().flat_map(|&(from, to)| from..to) {
@@ -135,6 +138,7 @@ impl Checker {
             mapped: BTreeMap::new(),
             started_at: None,
             archived: None,
+            yields: created.trigger.kind == penstock_common::record::TriggerKind::Backfill,
         };
         self.runs.insert(created.run, run);
     }
@@ -146,7 +150,8 @@ impl Checker {
         let of_pipeline = |r: &&RunShadow| r.plan.pipeline.name == pipeline && r.archived.is_none();
         let active = self.runs.values().filter(of_pipeline).filter(|r| r.state == State::Running).count();
         assert!(limit.is_none_or(|limit| active < limit as usize), "T7: a run starts beside {active} of max_active_runs {limit:?}");
-        let waits = |r: &&RunShadow| r.state == State::Pending && r.cancel.is_none() && !r.paused;
+        let (yields, in_order) = (self.runs[&no].yields, !self.runs[&no].plan.pipeline.depends_on_past);
+        let waits = |r: &&RunShadow| r.state == State::Pending && r.cancel.is_none() && !r.paused && r.yields == yields && in_order;
         let overtaken = self.runs.range(..no).map(|(_, r)| r).filter(of_pipeline).find(waits);
         assert!(overtaken.is_none(), "queued runs start in order, but {} overtakes {}", self.runs[&no].id, overtaken.unwrap().id);
         let run = self.run(no);

@@ -133,7 +133,7 @@ impl Checker {
         let queued = |term: &Term| term.lanes.queued().into_iter().chain(term.gates.waiting()).collect::<Vec<_>>();
         let there: Vec<_> = queued(term).into_iter().filter(fresh).collect();
         let set: BTreeSet<_> = there.iter().copied().collect();
-        let rebuilt = Term::of(state, Now { now, wall: now, random: 0 });
+        let rebuilt = Term::of(state, Now { now, wall: now, random: 0, may_fire: true });
         let number: BTreeMap<&RunId, RunNo> = self.runs.iter().map(|(no, run)| (&run.id, *no)).collect();
         let expected: BTreeSet<_> = self.turns(now).map(|(run, task)| (number[&run.id], task)).collect();
         assert_eq!(set, expected, "the tasks of the incremental term that wait for their turn");
@@ -160,13 +160,13 @@ impl Checker {
 
     fn timers_agree(&self, leader: &Scheduler, now: Timestamp) {
         let (state, term) = (leader.state(), &leader.term);
-        let rebuilt = Term::of(state, Now { now, wall: now, random: 0 });
+        let rebuilt = Term::of(state, Now { now, wall: now, random: 0, may_fire: true });
         for (timer, at) in rebuilt.timers.all() {
             let known = term.timers.all().get(timer);
             let right = match timer {
                 // The wait began at some time before: only a rebuilt term starts it anew.
                 Timer::QueueTimeout(..) => known.is_some_and(|k| k <= at),
-                Timer::Housekeeping => known.is_some(),
+                Timer::Housekeeping | Timer::Backfills => known.is_some(),
                 _ => known == Some(at),
             };
             assert!(right, "timer {timer:?} is {known:?} and should be {at}");
@@ -179,7 +179,7 @@ impl Checker {
                     self.runs[no].state == State::Running && self.runs[no].archived.is_none()
                 }
                 Timer::Overdue(fence) => self.live.contains_key(fence),
-                Timer::Housekeeping => true,
+                Timer::Housekeeping | Timer::Backfills => true,
             };
             assert!(live, "timer {timer:?} at {at} is of what has ended");
         }

@@ -47,6 +47,8 @@ pub(super) struct Checker {
     per_session: BTreeMap<SessionId, u32>,
     last_fence: Fence,
     epoch: Epoch,
+    /// Where the next interval of each schedule begins.
+    watermarks: BTreeMap<PipelineName, Timestamp>,
 }
 
 /// A worker's offers to the present leader.
@@ -121,8 +123,29 @@ impl Checker {
                 assert!(changed, "{worker} is drained or undrained twice");
             }
             Event::RequestAnswered { .. } | Event::AnswersForgotten { .. } => {}
+            Event::ScheduleMoved { pipeline, to, .. } => {
+                match to {
+                    Some(to) => self.watermarks.insert(pipeline.clone(), *to),
+                    None => self.watermarks.remove(pipeline),
+                };
+            }
+            Event::IntervalsSkipped { pipeline, interval, count, .. } => {
+                assert!(*count > 0, "no interval is skipped");
+                self.accounted(pipeline, *interval);
+            }
+            Event::TriggerPaused { .. }
+            | Event::BackfillCreated(_)
+            | Event::BackfillPaused { .. }
+            | Event::BackfillCancelled { .. }
+            | Event::BackfillEnded { .. } => {}
             _ => self.event_of_run(event, now),
         }
+    }
+
+    /// I1: intervals of a schedule are accounted for in order, each once.
+    fn accounted(&mut self, pipeline: &PipelineName, interval: penstock_common::Interval) {
+        let watermark = self.watermarks.insert(pipeline.clone(), interval.end());
+        assert_eq!(watermark, Some(interval.start()), "I1: {pipeline} goes on from {watermark:?} with {interval:?}");
     }
 
     /// Slots of a pool that live leases take.

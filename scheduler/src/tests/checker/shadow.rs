@@ -30,6 +30,8 @@ pub(in crate::tests) struct RunShadow {
     pub(super) mapped: BTreeMap<u32, Mapped>,
     pub(super) started_at: Option<Timestamp>,
     pub(in crate::tests) archived: Option<Timestamp>,
+    /// A backfill started it.
+    pub(super) yields: bool,
 }
 
 /// Instances of a node: those there ever were, and how many there are now.

@@ -1,6 +1,7 @@
 //! Exactly which events follow from which inputs, by topic.
 
 mod attempts;
+mod backfills;
 mod children;
 mod generations;
 mod mapping;
@@ -8,6 +9,7 @@ mod people;
 mod pools;
 mod rules;
 mod runs;
+mod schedules;
 mod waiting;
 mod workers;
 

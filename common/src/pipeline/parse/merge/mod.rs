@@ -54,6 +54,9 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
             max_active_tasks: top.max_active_tasks,
             run_timeout: top.run_timeout,
             timezone: top.timezone,
+            schedule: None,
+            triggers: Vec::new(),
+            depends_on_past: false,
             tasks: tasks.into_iter().map(|(id, task)| Some((id, task?))).collect::<Option<_>>()?,
         },
     })

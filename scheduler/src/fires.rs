@@ -1,0 +1,69 @@
+//! When which timetable fires next, by the wall clock. Part of the leader's term: built again from state at takeover.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use penstock_common::pipeline::ScheduleSpec;
+use penstock_common::{Interval, PipelineName, Timestamp};
+
+/// The intervals of a schedule from a time on: each begins where the last ended, whatever the schedule was then.
+pub(crate) fn intervals_from(schedule: &ScheduleSpec, watermark: Timestamp) -> impl Iterator<Item = Interval> + '_ {
+    let mut at = watermark;
+    std::iter::from_fn(move || {
+        let start = at;
+        at = schedule.times.next_after(start)?;
+        Interval::new(start, at)
+    })
+}
+
+/// When an interval's run starts.
+pub(crate) fn due_at(schedule: &ScheduleSpec, interval: Interval) -> Timestamp {
+    schedule.times.starts(interval.end())
+}
+
+/// Where the first interval begins, if the definition says so.
+pub(crate) fn begin(schedule: &ScheduleSpec) -> Option<Timestamp> {
+    let first = schedule.times.next_after(Timestamp(i64::MIN))?;
+    schedule.times.definition().start.and_then(|_| Some(schedule.times.interval_of(first)?.start()))
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Fires {
+    at: BTreeMap<PipelineName, Timestamp>,
+    in_turn: BTreeSet<(Timestamp, PipelineName)>,
+}
+
+impl Fires {
+    pub(crate) fn set(&mut self, name: &PipelineName, at: Timestamp) {
+        self.drop(name);
+        self.at.insert(name.clone(), at);
+        self.in_turn.insert((at, name.clone()));
+    }
+
+    pub(crate) fn drop(&mut self, name: &PipelineName) {
+        if let Some(at) = self.at.remove(name) {
+            self.in_turn.remove(&(at, name.clone()));
+        }
+    }
+
+    /// The next that is due, taken out.
+    pub(crate) fn pop(&mut self, wall: Timestamp) -> Option<PipelineName> {
+        let (at, name) = self.in_turn.pop_first()?;
+        if at > wall {
+            self.in_turn.insert((at, name));
+            return None;
+        }
+        self.at.remove(&name);
+        Some(name)
+    }
+
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.in_turn.first().map(|(at, _)| *at)
+    }
+
+    /// For comparing with a rebuilt index.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> &BTreeMap<PipelineName, Timestamp> {
+        assert_eq!(self.at.len(), self.in_turn.len());
+        &self.at
+    }
+}

@@ -1,0 +1,164 @@
+//! Backfills: what they run, in which order, beside what, and how they end.
+
+use penstock_common::pipeline::{Pipeline, ScheduleSpec};
+use penstock_common::record::Outcome as Became;
+use penstock_common::{Interval, Millis, State, Timestamp};
+
+use super::super::model::{Outcome, below, p, s, selectors};
+use super::super::world::{START, World};
+use super::schedules::{HOUR, cron, every, name, runs, scheduled};
+use crate::{Answer, BackfillAsked, Input, Planned, Rejection, Reprocess};
+
+const DAY: i64 = 86_400_000;
+
+/// The first `days` days that ended before the world began.
+fn asked(id: &str, days: i64) -> BackfillAsked {
+    BackfillAsked {
+        id: id.parse().unwrap(),
+        pipeline: name(),
+        from: Timestamp(START - START % DAY - days * DAY),
+        until: Timestamp(START - START % DAY - 1),
+        every: None,
+        reprocess: Reprocess::None,
+        only: Vec::new(),
+        params: serde_json::Map::new(),
+        max_active: None,
+        newest_first: false,
+        cascade: false,
+        by: "me".into(),
+        note: "".into(),
+    }
+}
+
+fn create(w: &mut World, asked: BackfillAsked) -> Result<Answer, Rejection> {
+    w.feed(Input::Backfill(Box::new(asked)))
+}
+
+fn daily() -> Pipeline {
+    scheduled(cron("0 0 * * *"))
+}
+
+fn state(w: &World, id: &str) -> State {
+    w.leader.state().backfills[id].record.state
+}
+
+#[test]
+fn its_intervals_run_in_turn_so_many_at_once() {
+    let mut w = World::with(daily(), 9);
+    assert_eq!(create(&mut w, BackfillAsked { max_active: Some(2), ..asked("b", 5) }), Ok(Answer::Changed(true)));
+    assert_eq!(create(&mut w, asked("b", 5)), Ok(Answer::Changed(false)), "the same id again");
+    let mut order = Vec::new();
+    while let Some((worker, fence)) = w.any_running() {
+        assert!(w.workers["w"].running.len() <= 2);
+        order.push(w.workers["w"].running[&fence].interval.unwrap().start());
+        w.finish(worker, fence, &Outcome::Success);
+    }
+    assert_eq!(order.len(), 5);
+    assert!(order.is_sorted());
+    assert_eq!(state(&w, "b"), State::Success);
+    // A second finds nothing to do.
+    assert!(matches!(create(&mut w, asked("c", 5)), Err(Rejection::NothingToBackfill(_))));
+    let planned = w.leader.plan_backfill(&asked("c", 6), Timestamp(w.now)).unwrap();
+    assert_eq!(planned[0].1, Planned::Run(None));
+    assert!(planned[1..].iter().all(|(_, fate)| *fate == Planned::Left(Became::Success)));
+}
+
+#[test]
+fn one_that_failed_ends_failed_and_only_what_is_asked_for_runs_again() {
+    let mut w = World::with(daily(), 9);
+    create(&mut w, BackfillAsked { newest_first: true, max_active: Some(1), ..asked("b", 3) }).unwrap();
+    w.end("a", &Outcome::Success);
+    w.end("a", &Outcome::Exit(1));
+    w.end("a", &Outcome::Success);
+    assert_eq!(state(&w, "b"), State::Failed);
+    let fates = |w: &World, reprocess| {
+        let planned = w.leader.plan_backfill(&BackfillAsked { reprocess, ..asked("c", 3) }, Timestamp(w.now)).unwrap();
+        planned.into_iter().map(|(_, fate)| fate.runs()).collect::<Vec<_>>()
+    };
+    assert_eq!(fates(&w, Reprocess::None), [false, false, false]);
+    assert_eq!(fates(&w, Reprocess::Failed), [false, true, false]);
+    assert_eq!(fates(&w, Reprocess::All), [true, true, true]);
+}
+
+#[test]
+fn an_interval_that_was_skipped_is_filled_and_one_that_has_not_ended_is_not_due() {
+    let mut w = World::with(scheduled(every(HOUR)), 9);
+    w.pause_pipeline("p", true).unwrap();
+    w.pass(Millis(2 * HOUR.0));
+    w.pause_pipeline("p", false).unwrap();
+    let from = Timestamp(START - START % (HOUR.0 as i64));
+    let whole = BackfillAsked { from, until: Timestamp(w.now), ..asked("b", 1) };
+    let planned = w.leader.plan_backfill(&whole, Timestamp(w.now)).unwrap();
+    let skipped = Became::Skipped(penstock_common::record::SkipReason::Paused);
+    assert_eq!(planned.iter().map(|(_, fate)| fate.clone()).collect::<Vec<_>>(), [Planned::Run(Some(skipped)), Planned::Run(Some(skipped)), Planned::NotDue]);
+}
+
+#[test]
+fn it_can_be_paused_resumed_and_cancelled() {
+    let mut w = World::with(daily(), 9);
+    create(&mut w, BackfillAsked { max_active: Some(1), ..asked("b", 5) }).unwrap();
+    let pause = |w: &mut World, paused| {
+        w.feed(Input::PauseBackfill { backfill: "b".parse().unwrap(), paused, by: "me".into(), note: "".into() }).unwrap()
+    };
+    assert_eq!(pause(&mut w, true), Answer::Changed(true));
+    w.end("a", &Outcome::Success);
+    assert_eq!(w.any_running(), None);
+    w.fail_over();
+    w.settle();
+    w.attach("v", 9);
+    assert_eq!(w.any_running(), None, "over a failover too");
+    pause(&mut w, false);
+    assert!(w.any_running().is_some());
+    w.feed(Input::CancelBackfill { backfill: "b".parse().unwrap(), by: "me".into(), note: "".into() }).unwrap();
+    let (worker, fence) = w.any_running().unwrap();
+    w.finish(worker, fence, &Outcome::Cancelled);
+    assert_eq!((state(&w, "b"), w.any_running()), (State::Cancelled, None));
+}
+
+#[test]
+fn what_a_schedule_starts_goes_before_it() {
+    let mut pipeline = daily();
+    pipeline.max_active_runs = Some(1);
+    let mut w = World::with(pipeline, 9);
+    create(&mut w, asked("b", 5)).unwrap();
+    w.pass(Millis(2 * HOUR.0));
+    w.end("a", &Outcome::Success);
+    let (_, fence) = w.any_running().unwrap();
+    let lease = &w.workers["w"].running[&fence];
+    assert_eq!(lease.trigger.as_str(), "schedule", "although four runs of the backfill were queued before");
+}
+
+#[test]
+fn only_the_tasks_that_are_asked_for_run_and_the_question_is_about_them() {
+    let mut w = World::with(Pipeline { schedule: daily().schedule, ..p([("a", below(&[])), ("b", below(&["a"]))]) }, 9);
+    create(&mut w, asked("first", 2)).unwrap();
+    w.succeed_all();
+    assert_eq!(state(&w, "first"), State::Success);
+    // A new version has a task that never ran.
+    let tasks = p([("a", below(&[])), ("b", below(&["a"])), ("c", below(&["a"]))]);
+    w.register(Pipeline { schedule: daily().schedule, ..tasks });
+    let only = BackfillAsked { only: selectors(&["c"]), ..asked("second", 3) };
+    let planned = w.leader.plan_backfill(&only, Timestamp(w.now)).unwrap();
+    assert!(planned.iter().all(|(_, fate)| fate.runs()), "{planned:?}");
+    create(&mut w, BackfillAsked { only: selectors(&["b"]), ..asked("third", 2) }).unwrap_err();
+    create(&mut w, only).unwrap();
+    while let Some((worker, fence)) = w.any_running() {
+        assert_eq!(w.workers["w"].running[&fence].task.to_string(), "c");
+        w.finish(worker, fence, &Outcome::Success);
+    }
+    assert_eq!(state(&w, "second"), State::Success);
+    let whole = w.leader.plan_backfill(&asked("x", 3), Timestamp(w.now)).unwrap();
+    assert_eq!(whole[0].1, Planned::Run(None), "of the whole pipeline that interval never ran");
+}
+
+#[test]
+fn a_pipeline_without_a_schedule_needs_to_be_told_how_long_intervals_are() {
+    let mut w = World::with(p([("a", below(&[]))]), 9);
+    let refused = create(&mut w, asked("b", 3)).unwrap_err();
+    assert!(refused.to_string().contains("--every 1d"), "{refused}");
+    create(&mut w, BackfillAsked { every: Some(Millis(DAY as u64)), ..asked("b", 3) }).unwrap();
+    w.succeed_all();
+    let intervals: Vec<Interval> = runs(&w).into_iter().map(|(interval, _)| interval).collect();
+    assert_eq!(intervals.len(), 3);
+    let _ = (s(1), ScheduleSpec::GRACE);
+}
