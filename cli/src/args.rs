@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod time;
 pub(crate) mod verbs;
 
 use std::path::PathBuf;
@@ -126,6 +127,18 @@ pub(crate) enum Command {
     Pools {
         #[command(subcommand)]
         verb: verbs::Pools,
+    },
+    /// Shows and steers when a pipeline runs by itself.
+    Schedule {
+        #[command(subcommand)]
+        verb: time::Schedule,
+    },
+    /// Runs the intervals of past dates: those that never ran, or also others.
+    Backfill(time::Backfill),
+    /// Lists, follows and stops backfills.
+    Backfills {
+        #[command(subcommand)]
+        verb: time::Backfills,
     },
     /// Prints the log of a task's newest attempt, or of the one named.
     Logs(Logs),

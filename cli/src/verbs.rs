@@ -16,6 +16,7 @@ use crate::{interval, local};
 
 mod people;
 mod registry;
+mod time;
 
 pub(super) fn connect(args: &args::Client) -> anyhow::Result<Client> {
     Ok(Client::with(Dialer::tcp(), &args.endpoint, Duration::from_secs(args.deadline), &show::whoami())?)
@@ -61,6 +62,9 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pause(args) => people::pause(args, false).await,
         Command::Resume(args) => people::pause(args, true).await,
         Command::Pools { verb } => people::pools(verb).await,
+        Command::Schedule { verb } => time::schedule(verb).await,
+        Command::Backfill(args) => time::backfill(args).await,
+        Command::Backfills { verb } => time::backfills(verb).await,
         Command::Logs(args) => logs(args).await,
         Command::Explain { run, task, client } => {
             let chain = connect(&client)?.explain(&run, task.as_deref()).await?.chain;

@@ -1,9 +1,11 @@
 //! The clock and the dice, injected: the simulation brings its own.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use penstock_common::{Millis, Now, Timestamp};
 use tokio::time::Instant;
+
+use crate::sanity::Sanity;
 
 /// What a coordinator asks of the world besides the network.
 pub trait Clock: Send + Sync + 'static {
@@ -11,6 +13,8 @@ pub trait Clock: Send + Sync + 'static {
     fn wall(&self) -> Timestamp;
     /// 64 random bits.
     fn random(&self) -> u64;
+    /// Time since some moment, sleep of the machine included, whatever the wall clock does.
+    fn uptime(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -24,6 +28,11 @@ impl Clock for SystemClock {
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    fn uptime(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+    }
+
     fn random(&self) -> u64 {
         use std::hash::{BuildHasher, Hasher};
         std::collections::hash_map::RandomState::new().build_hasher().finish()
@@ -31,20 +40,37 @@ impl Clock for SystemClock {
 }
 
 /// Time within a term: `now` starts at the later of the last entry's and the wall clock, and then moves with the monotonic clock
-/// only, so a wall clock that jumps moves no deadline.
-#[derive(Debug, Clone, Copy)]
+/// only, so a wall clock that jumps moves no deadline. What the wall clock itself is worth is [`Sanity`]'s.
+#[derive(Debug)]
 pub(crate) struct TermClock {
     base: Timestamp,
     started: Instant,
+    sanity: Sanity,
+    /// The store has room for new runs.
+    pub(crate) has_room: bool,
 }
 
 impl TermClock {
     pub(crate) fn start(clock: &dyn Clock, last_entry: Timestamp) -> Self {
-        Self { base: clock.wall().max(last_entry), started: Instant::now() }
+        let sanity = Sanity::new(clock.wall(), clock.uptime());
+        Self { base: clock.wall().max(last_entry), started: Instant::now(), sanity, has_room: true }
     }
 
-    pub(crate) fn now(&self, clock: &dyn Clock) -> Now {
-        Now { now: self.base.after(Millis::from(self.started.elapsed())), wall: clock.wall(), random: clock.random() }
+    pub(crate) fn now(&mut self, clock: &dyn Clock) -> Now {
+        let wall = clock.wall();
+        self.sanity.look(wall, clock.uptime());
+        let now = self.base.after(Millis::from(self.started.elapsed()));
+        Now { now, wall, random: clock.random(), may_fire: self.has_room && self.sanity.trouble().is_none() }
+    }
+
+    /// What workers' clocks say of ours, in milliseconds that they are ahead of it.
+    pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: &mut Vec<i64>) {
+        self.sanity.compare(clock.uptime(), workers);
+    }
+
+    /// Why schedules do not fire, if the wall clock is not to be trusted.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.sanity.trouble()
     }
 
     /// The instant at which `now` reaches a time.

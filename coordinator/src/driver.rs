@@ -131,6 +131,7 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         task.abort();
     }
     driver.term.queues.trouble.send_replace(None);
+    driver.term.queues.clock_trouble.send_replace(None);
     driver.term.replica.watchers.clear();
     tracing::info!(%epoch, ?ended, "the term is over");
     ended
@@ -510,6 +511,15 @@ impl Driver<'_> {
             self.term.sessions.grant_full_time();
         }
         self.last_turn = now;
+        self.time.compare(&*self.term.clock, &mut self.term.sessions.clocks());
+        self.time.has_room = self.term.queues.trouble.borrow().is_none();
+        self.term.queues.clock_trouble.send_if_modified(|known| {
+            let changed = known.as_deref() != self.time.trouble();
+            if changed {
+                *known = self.time.trouble().map(str::to_owned);
+            }
+            changed
+        });
         for Lost { session, died, detail } in self.term.sessions.expired() {
             tracing::warn!(%session, %detail, "a worker is lost");
             self.waiting.push_back(Work::Gone(Input::Gone { session, died, detail }));

@@ -103,6 +103,7 @@ pub(crate) struct Queues {
     pub(crate) subscriptions: mpsc::Receiver<Subscribe>,
     pub(crate) role: watch::Sender<Role>,
     pub(crate) trouble: Arc<watch::Sender<Option<Trouble>>>,
+    pub(crate) clock_trouble: watch::Sender<Option<String>>,
     pub(crate) checkpoint: watch::Sender<Seq>,
 }
 
@@ -116,6 +117,8 @@ pub(crate) struct Handle {
     subscriptions: mpsc::Sender<Subscribe>,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) trouble: watch::Receiver<Option<Trouble>>,
+    /// Why schedules do not fire, if the leader's wall clock is not to be trusted.
+    pub(crate) clock_trouble: watch::Receiver<Option<String>>,
     pub(crate) checkpoint: watch::Receiver<Seq>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -130,8 +133,9 @@ pub(crate) fn queues(sessions: Arc<Sessions>) -> (Handle, Queues) {
     let (subscriptions, subscriptions_rx) = mpsc::channel(256);
     let (role_tx, role) = watch::channel(Role::Starting);
     let (trouble_tx, trouble) = watch::channel(None);
+    let (clock_trouble_tx, clock_trouble) = watch::channel(None);
     let (checkpoint_tx, checkpoint) = watch::channel(Seq(0));
-    let handle = Handle { reports, commands, submits, reads, subscriptions, role, trouble, checkpoint, sessions };
+    let handle = Handle { reports, commands, submits, reads, subscriptions, role, trouble, clock_trouble, checkpoint, sessions };
     let queues = Queues {
         reports: reports_rx,
         commands: commands_rx,
@@ -140,6 +144,7 @@ pub(crate) fn queues(sessions: Arc<Sessions>) -> (Handle, Queues) {
         subscriptions: subscriptions_rx,
         role: role_tx,
         trouble: Arc::new(trouble_tx),
+        clock_trouble: clock_trouble_tx,
         checkpoint: checkpoint_tx,
     };
     (handle, queues)

@@ -18,6 +18,7 @@ mod handle;
 mod held;
 mod node;
 mod replica;
+mod sanity;
 mod sessions;
 mod sweep;
 mod takeover;
@@ -114,12 +115,12 @@ where
         handle: handle.clone(),
         history: archive::History { store: store.clone(), keys: config.keys },
         store,
-        clock,
+        clock: clock.clone(),
         node: config.name,
         address: config.address.clone(),
         logs: config.logs,
     };
-    let workers = api::worker::Workers { handle: handle.clone(), streams: Arc::new(AtomicU64::new(1)), address: config.address };
+    let workers = api::worker::Workers { handle: handle.clone(), streams: Arc::new(AtomicU64::new(1)), address: config.address, clock };
     let (_health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(penstock_proto::DESCRIPTORS)

@@ -9,6 +9,7 @@ mod types;
 mod worker;
 
 pub use journal::{decode_events, encode_events};
+pub use timetable::intervals;
 pub use types::Malformed;
 
 /// Generated from `proto/penstock/v1`.

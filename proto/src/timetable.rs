@@ -22,7 +22,12 @@ fn bounds(intervals: impl IntoIterator<Item = Interval>) -> Vec<i64> {
     bounds
 }
 
-fn intervals(bounds: &[i64]) -> Result<Vec<Interval>, Malformed> {
+/// Intervals from [start, end − start, …], each start counted from the end before.
+///
+/// # Errors
+///
+/// What is no list of intervals.
+pub fn intervals(bounds: &[i64]) -> Result<Vec<Interval>, Malformed> {
     let (pairs, rest) = bounds.as_chunks::<2>();
     if !rest.is_empty() {
         return Err(malformed("bounds", "an even number of values"));

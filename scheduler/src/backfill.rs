@@ -40,6 +40,8 @@ pub struct BackfillAsked {
     pub newest_first: bool,
     /// Ends of its runs start dependents.
     pub cascade: bool,
+    /// What was shown to be run, which is what is run. `None`: as it is planned now.
+    pub shown: Option<Vec<Interval>>,
     /// Who asks, as the client claims.
     pub by: Arc<str>,
     /// Why, in their words.

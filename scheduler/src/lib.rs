@@ -13,6 +13,7 @@
 //! `lanes`, `gates` and `timers` (who waits for what), `decide/` (one file a verb).
 
 mod backfill;
+pub mod calendar;
 mod cut;
 mod decide;
 pub mod explain;

@@ -238,7 +238,7 @@ impl Runner {
         }
         self.beat += 1;
         self.beats.push_back((self.beat, Instant::now()));
-        self.say(from_worker::Kind::Heartbeat(v1::Heartbeat { number: self.beat })).await;
+        self.say(from_worker::Kind::Heartbeat(v1::Heartbeat { number: self.beat, wall_ms: (self.host.clock)().0 })).await;
     }
 
     fn guard_session(&self) {

@@ -169,3 +169,96 @@ pub(crate) fn cluster(c: &v1::GetClusterResponse) -> String {
     }
     columns(&lines)
 }
+
+/// A schedule and some of its intervals.
+pub(crate) fn schedule(s: &v1::GetScheduleResponse) -> String {
+    let mut text = format!("pipeline {}  zone {}\n", s.pipeline, s.zone);
+    if s.next_begins_ms == 0 {
+        text.push_str("it has no schedule\n");
+    }
+    if !s.stopped.is_empty() {
+        text.push_str(&format!("{}\n", s.stopped));
+    }
+    for paused in &s.paused {
+        let by = paused.audit.as_ref().map_or("somebody", |a| if a.by.is_empty() { "somebody" } else { &a.by });
+        text.push_str(&format!("{} is paused by {by} (unverified)\n", paused.trigger));
+    }
+    if !s.skipped.is_empty() {
+        let counts: Vec<String> = s.skipped.iter().map(|k| format!("{} {}", k.count, k.reason)).collect();
+        text.push_str(&format!("skipped so far: {}\n", counts.join(", ")));
+    }
+    let mut lines = vec![line(&["INTERVAL FROM", "TO", "STARTS", "STARTS (UTC)", "OUTCOME"])];
+    for i in &s.intervals {
+        lines.push(line(&[&i.local_start, &i.local_end, &i.local_due, &time(i.due_at_ms), if i.outcome.is_empty() { "-" } else { &i.outcome }]));
+    }
+    text.push_str(&columns(&lines));
+    text
+}
+
+/// What a backfill runs, and why not the rest.
+pub(crate) fn plan(pipeline: &str, id: Option<&String>, answer: &v1::CreateBackfillResponse) -> String {
+    let mut lines = vec![line(&["INTERVAL FROM", "TO", "RUNS", "WHY"])];
+    for i in &answer.intervals {
+        lines.push(line(&[&i.local_start, &i.local_end, if i.runs { "yes" } else { "no" }, &i.why]));
+    }
+    let runs = answer.intervals.iter().filter(|i| i.runs).count();
+    let mut text = columns(&lines);
+    text.push_str(&format!("{runs} of {} intervals of {pipeline} run, {} at once", answer.intervals.len(), answer.max_active));
+    if answer.mean_run_ms > 0 && runs > 0 {
+        let turns = (runs as u64).div_ceil(u64::from(answer.max_active.max(1)));
+        text.push_str(&format!("; about {} in all, by a mean of {} a run", duration(turns * answer.mean_run_ms), duration(answer.mean_run_ms)));
+    }
+    match id {
+        Some(id) => text.push_str(&format!("\nbackfill {id}")),
+        None => text.push_str("\nnothing was started: leave --dry-run out to run them"),
+    }
+    text
+}
+
+/// Backfills, a line each.
+pub(crate) fn backfills(all: &[v1::BackfillInfo]) -> String {
+    let mut lines = vec![line(&["BACKFILL", "PIPELINE", "STATE", "DONE", "FAILED", "RUNNING", "CREATED", "BY"])];
+    for info in all {
+        let b = info.backfill.clone().unwrap_or_default();
+        let created = b.created.clone().unwrap_or_default();
+        let state = if b.paused.is_some() { "PAUSED".to_owned() } else { State::from(b.state()).to_string() };
+        let done = format!("{}/{}", info.succeeded + info.failed + info.cancelled, info.intervals);
+        let (failed, live) = (info.failed.to_string(), info.live.len().to_string());
+        lines.push(line(&[&b.id, &b.pipeline, &state, &done, &failed, &live, &time(created.at_ms), &created.by]));
+    }
+    columns(&lines)
+}
+
+/// A backfill and its intervals.
+pub(crate) fn backfill(info: &v1::BackfillInfo) -> String {
+    let b = info.backfill.clone().unwrap_or_default();
+    let mut text = format!("{}\n", progress(info));
+    for audit in [&b.created, &b.paused, &b.cancelled].into_iter().flatten() {
+        let note = if audit.note.is_empty() { String::new() } else { format!(": {}", audit.note) };
+        text.push_str(&format!("{}  {} by {} (unverified){note}\n", time(audit.at_ms), audit.verb, audit.by));
+    }
+    let ended: std::collections::BTreeMap<u32, u32> = b.ended.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let mut lines = vec![line(&["INTERVAL FROM", "TO", "STATE"])];
+    for (number, interval) in penstock_proto::intervals(&b.bounds).unwrap_or_default().iter().enumerate() {
+        let state = match ended.get(&(number as u32)).and_then(|s| State::ALL.get(*s as usize)) {
+            Some(state) => state.to_string(),
+            None if (number as u32) < b.next => "running".to_owned(),
+            None => "-".to_owned(),
+        };
+        lines.push(line(&[&interval.start().to_string(), &interval.end().to_string(), &state]));
+    }
+    text.push_str(&columns(&lines));
+    text
+}
+
+/// How far a backfill is, in a line.
+pub(crate) fn progress(info: &v1::BackfillInfo) -> String {
+    const WIDTH: usize = 30;
+    let b = info.backfill.clone().unwrap_or_default();
+    let done = info.succeeded + info.failed + info.cancelled;
+    let filled = if info.intervals == 0 { WIDTH } else { done as usize * WIDTH / info.intervals as usize };
+    let state = if b.paused.is_some() { "PAUSED".to_owned() } else { State::from(b.state()).to_string() };
+    let failed = if info.failed > 0 { format!(", {} failed", info.failed) } else { String::new() };
+    let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
+    format!("{} [{bar}] {done}/{} {state}, {} running{failed}", b.id, info.intervals, info.live.len())
+}

@@ -16,6 +16,7 @@
 mod call;
 mod error;
 mod people;
+mod time;
 mod watch;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use penstock_proto::v1;
 
 pub use call::Client;
 pub use error::Error;
+pub use time::Backfill;
 pub use watch::{Update, Watch};
 
 /// A run to be started.

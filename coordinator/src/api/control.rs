@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_common::limits::MINTED_RUN_ID_WINDOW_MS;
 use penstock_common::record::TriggerKind;
-use penstock_common::{Digest, NodeName, PipelineName, RunId, Selector, TaskKey};
+use penstock_common::{BackfillId, Digest, NodeName, PipelineName, RunId, Selector, TaskKey};
 use penstock_proto::v1;
 use penstock_scheduler::input::Submit;
 use penstock_scheduler::{Answer, Input};
@@ -54,7 +54,7 @@ fn digest_of(parts: &[&str]) -> u64 {
 
 impl Control {
     /// An input that is answered with whether it changed something.
-    async fn change(&self, input: Input) -> Result<(bool, u64), Status> {
+    pub(super) async fn change(&self, input: Input) -> Result<(bool, u64), Status> {
         match self.handle.command(input).await? {
             (Answer::Changed(changed), seq) => Ok((changed, seq.0)),
             (other, _) => Err(unexpected(&other)),
@@ -117,6 +117,8 @@ impl v1::control_server::Control for Control {
             interval,
             trigger: TriggerKind::Manual,
             by: by.into(),
+            source: "".into(),
+            cause: None,
             only,
             parent: None,
             digest,
@@ -168,6 +170,45 @@ impl v1::control_server::Control for Control {
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
         let (changed, seq) = self.change(Input::PauseRun { run, paused: !resume, by: by.into(), note: note.into() }).await?;
         Ok(Response::new(v1::PauseRunResponse { changed, seq }))
+    }
+
+    async fn get_schedule(&self, request: Request<v1::GetScheduleRequest>) -> Result<Response<v1::GetScheduleResponse>, Status> {
+        self.schedule(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rewind_schedule(&self, request: Request<v1::RewindScheduleRequest>) -> Result<Response<v1::RewindScheduleResponse>, Status> {
+        self.rewind(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_trigger(&self, request: Request<v1::PauseTriggerRequest>) -> Result<Response<v1::PauseTriggerResponse>, Status> {
+        let v1::PauseTriggerRequest { pipeline, trigger, resume, by, note } = request.into_inner();
+        let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let trigger = trigger.parse().map_err(|e| status::invalid(&e))?;
+        let input = Input::PauseTrigger { pipeline, trigger, paused: !resume, by: by.into(), note: note.into() };
+        let (changed, seq) = self.change(input).await?;
+        Ok(Response::new(v1::PauseTriggerResponse { changed, seq }))
+    }
+
+    async fn create_backfill(&self, request: Request<v1::CreateBackfillRequest>) -> Result<Response<v1::CreateBackfillResponse>, Status> {
+        self.backfill(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_backfills(&self, request: Request<v1::ListBackfillsRequest>) -> Result<Response<v1::ListBackfillsResponse>, Status> {
+        self.backfills(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn pause_backfill(&self, request: Request<v1::PauseBackfillRequest>) -> Result<Response<v1::PauseBackfillResponse>, Status> {
+        let v1::PauseBackfillRequest { id, resume, by, note } = request.into_inner();
+        let backfill = BackfillId::parse(&id).map_err(|e| status::invalid(&e))?;
+        let (changed, seq) = self.change(Input::PauseBackfill { backfill, paused: !resume, by: by.into(), note: note.into() }).await?;
+        Ok(Response::new(v1::PauseBackfillResponse { changed, seq }))
+    }
+
+    async fn cancel_backfill(&self, request: Request<v1::CancelBackfillRequest>) -> Result<Response<v1::CancelBackfillResponse>, Status> {
+        let v1::CancelBackfillRequest { id, by, note } = request.into_inner();
+        let backfill = BackfillId::parse(&id).map_err(|e| status::invalid(&e))?;
+        let (changed, seq) = self.change(Input::CancelBackfill { backfill, by: by.into(), note: note.into() }).await?;
+        Ok(Response::new(v1::CancelBackfillResponse { changed, seq }))
     }
 
     async fn list_pools(&self, _: Request<v1::ListPoolsRequest>) -> Result<Response<v1::ListPoolsResponse>, Status> {
@@ -294,7 +335,8 @@ impl v1::control_server::Control for Control {
             self.handle.read(|s, seen| (seen.seq.0, s.state().leader().0, s.live().0, s.leases())).await?;
         let leading = matches!(&*self.handle.role.borrow(), Role::Leader(_));
         // Every coordinator sees the store; only the leader stops for it.
-        let trouble = crate::chores::trouble_with(&space).map_or(String::new(), |t| t.why);
+        let clock = self.handle.clock_trouble.borrow().clone();
+        let trouble = crate::chores::trouble_with(&space).map(|t| t.why).or(clock).unwrap_or_default();
         let checkpoint_seq = self.handle.checkpoint.borrow().0;
         Ok(Response::new(v1::GetClusterResponse {
             node: self.node.to_string(),

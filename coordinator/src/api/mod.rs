@@ -1,9 +1,11 @@
 //! The services: messages in, typed inputs to the node's loop, messages out. No decisions here.
 
+mod backfills;
 pub(crate) mod control;
 mod generations;
 mod logs;
 mod pipelines;
 mod runs;
+mod schedules;
 pub(crate) mod status;
 pub(crate) mod worker;

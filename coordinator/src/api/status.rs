@@ -42,6 +42,7 @@ fn code_of(rejection: &Rejection) -> Code {
         Rejection::RunExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => Code::AlreadyExists,
         Rejection::NotEnded { .. }
         | Rejection::NothingToRerun(_)
+        | Rejection::NothingToBackfill(_)
         | Rejection::Quarantined { .. }
         | Rejection::WrongState { .. }
         | Rejection::Unregistered { .. }

@@ -25,6 +25,7 @@ pub(crate) struct Workers {
     pub(crate) handle: Handle,
     pub(crate) streams: Arc<AtomicU64>,
     pub(crate) address: String,
+    pub(crate) clock: Arc<dyn crate::clock::Clock>,
 }
 
 /// A worker that comes while nobody leads waits so long before it is told to look elsewhere.
@@ -174,6 +175,9 @@ impl Workers {
                         // Without a session that is surely alive this may no longer be the leader: it promises nothing.
                         Some(from_worker::Kind::Heartbeat(_)) if !self.handle.sessions.may_promise() => {}
                         Some(from_worker::Kind::Heartbeat(beat)) => {
+                            if beat.wall_ms != 0 {
+                                self.handle.sessions.clock(session, beat.wall_ms.saturating_sub(self.clock.wall().0));
+                            }
                             let kind = to_worker::Kind::Heartbeat(v1::HeartbeatAck { number: beat.number });
                             drop(sender.try_send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(kind) })));
                         }

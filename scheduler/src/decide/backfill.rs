@@ -36,7 +36,11 @@ impl Deciding<'_> {
             return Err(Rejection::Refused(format!("pipeline {}: {why}", asked.pipeline)));
         }
         let planned = plan(self.state, &asked, self.now.wall)?;
-        let mut intervals: Vec<Interval> = planned.into_iter().filter(|(_, fate)| fate.runs()).map(|(interval, _)| interval).collect();
+        let now = planned.into_iter().filter(|(_, fate)| fate.runs()).map(|(interval, _)| interval);
+        let mut intervals: Vec<Interval> = now.collect();
+        if asked.shown.as_ref().is_some_and(|shown| *shown != intervals) {
+            return Err(Rejection::Refused("what is to be run changed meanwhile: ask again".to_owned()));
+        }
         if intervals.is_empty() {
             return Err(Rejection::NothingToBackfill(asked.pipeline));
         }

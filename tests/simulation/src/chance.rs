@@ -74,4 +74,7 @@ impl Clock for SimulatedClock {
     fn random(&self) -> u64 {
         self.dice.bits()
     }
+    fn uptime(&self) -> std::time::Duration {
+        turmoil::sim_elapsed().unwrap_or_default()
+    }
 }

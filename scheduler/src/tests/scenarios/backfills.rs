@@ -25,6 +25,7 @@ fn asked(id: &str, days: i64) -> BackfillAsked {
         max_active: None,
         newest_first: false,
         cascade: false,
+        shown: None,
         by: "me".into(),
         note: "".into(),
     }

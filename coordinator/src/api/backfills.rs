@@ -1,0 +1,135 @@
+//! Backfills: planned, started, listed.
+
+use penstock_common::schedule::Zone;
+use penstock_common::{BackfillId, Interval, Millis, PipelineName, State, Timestamp};
+use penstock_proto::v1;
+use penstock_scheduler::calendar::BackfillView;
+use penstock_scheduler::{Answer, BackfillAsked, Input, Planned, Reprocess, RunFilter};
+use tonic::Status;
+
+use super::control::{Control, as_of, selectors, unexpected};
+use super::schedules::moment;
+use super::status;
+use crate::handle::Refusal;
+
+/// Runs of which the mean is told.
+const RUNS_OF_MEAN: usize = 20;
+
+impl Control {
+    pub(super) async fn backfill(&self, request: v1::CreateBackfillRequest) -> Result<v1::CreateBackfillResponse, Status> {
+        let name = PipelineName::parse(&request.pipeline).map_err(|e| status::invalid(&e))?;
+        let (calendar, zone) = self.calendar(&name).await?;
+        let asked = asked(&request, &name, &zone)?;
+        let max_active = asked.max_active.unwrap_or(if calendar.plan.pipeline.depends_on_past { 1 } else { BackfillAsked::MAX_ACTIVE });
+        let wall = self.clock.wall();
+        let mean_run_ms = self.mean_run(&name).await?;
+        let plan = {
+            let asked = asked.clone();
+            self.handle.read(move |scheduler, _| scheduler.plan_backfill(&asked, wall)).await?.map_err(Refusal::from)?
+        };
+        let intervals = plan.iter().map(|(interval, fate)| planned(*interval, fate, &zone)).collect();
+        let (created, seq) = if request.dry_run {
+            (false, 0)
+        } else {
+            // What was shown is what is run: the plan itself goes with it.
+            let runs = plan.iter().filter(|(_, fate)| fate.runs()).map(|(interval, _)| *interval).collect();
+            match self.handle.command(Input::Backfill(Box::new(BackfillAsked { shown: Some(runs), ..asked }))).await? {
+                (Answer::Changed(created), seq) => (created, seq.0),
+                (other, _) => return Err(unexpected(&other)),
+            }
+        };
+        Ok(v1::CreateBackfillResponse { intervals, zone: zone.name().to_owned(), created, seq, mean_run_ms, max_active })
+    }
+
+    pub(super) async fn backfills(&self, request: v1::ListBackfillsRequest) -> Result<v1::ListBackfillsResponse, Status> {
+        let pipeline = match request.pipeline.as_str() {
+            "" => None,
+            name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
+        };
+        let id = match request.id.as_str() {
+            "" => None,
+            id => Some(BackfillId::parse(id).map_err(|e| status::invalid(&e))?),
+        };
+        let one = id.clone();
+        let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.backfills(pipeline.as_ref(), one.as_ref()), seen)).await?;
+        if let Some(id) = id.as_ref().filter(|_| all.is_empty()) {
+            return Err(Status::not_found(format!("there is no backfill {id}: see what there is with penstock backfills")));
+        }
+        let wire = |view: BackfillView| {
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            let [succeeded, failed, cancelled] = view.ended.map(count);
+            let intervals = count(view.record.intervals.len());
+            let mut backfill = v1::Backfill::from(view.record);
+            if id.is_none() {
+                (backfill.bounds, backfill.ended) = (Vec::new(), Vec::new());
+            }
+            let live = view.live.iter().map(ToString::to_string).collect();
+            v1::BackfillInfo { backfill: Some(backfill), intervals, succeeded, failed, cancelled, live }
+        };
+        Ok(v1::ListBackfillsResponse { as_of: as_of(seen), backfills: all.into_iter().map(wire).collect() })
+    }
+
+    /// The mean of the newest SUCCESS runs, in milliseconds; 0 where there is none.
+    async fn mean_run(&self, name: &PipelineName) -> Result<u64, Status> {
+        let filter = RunFilter { pipeline: Some(name.clone()), states: vec![State::Success], ..RunFilter::default() };
+        let runs = self.history.list(&filter, RUNS_OF_MEAN).await.map_err(|e| status::store(&e))?;
+        let took: Vec<u64> = runs.iter().filter_map(|run| Some(run.ended_at?.since(run.started_at?).0)).collect();
+        Ok(took.iter().sum::<u64>().checked_div(took.len() as u64).unwrap_or(0))
+    }
+}
+
+fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) -> Result<BackfillAsked, Status> {
+    let needed = |field: &str, text: &str| {
+        let missing = || Status::invalid_argument(format!("{field}: say a date such as 2024-01-01, or a time"));
+        moment(field, text, zone)?.ok_or_else(missing)
+    };
+    let (from, until) = (needed("start_date", &request.start_date)?.first(), needed("end_date", &request.end_date)?.last());
+    if until < from {
+        let why = format!("end_date {} is before start_date {}: both are included", request.end_date, request.start_date);
+        return Err(Status::invalid_argument(why));
+    }
+    let every = match request.every.as_str() {
+        "" => None,
+        text => Some(text.parse::<Millis>().map_err(|e| Status::invalid_argument(format!("every: {e}")))?),
+    };
+    let params = if request.params.is_empty() { "{}" } else { &request.params };
+    Ok(BackfillAsked {
+        id: BackfillId::parse(&request.id).map_err(|e| status::invalid(&e))?,
+        pipeline: name.clone(),
+        from,
+        until,
+        every,
+        reprocess: match request.reprocess() {
+            v1::Reprocess::None => Reprocess::None,
+            v1::Reprocess::Failed => Reprocess::Failed,
+            v1::Reprocess::All => Reprocess::All,
+        },
+        only: selectors(&request.only)?,
+        params: serde_json::from_str(params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?,
+        max_active: (request.max_active != 0).then_some(request.max_active),
+        newest_first: request.newest_first,
+        cascade: request.cascade,
+        shown: None,
+        by: request.by.as_str().into(),
+        note: request.note.as_str().into(),
+    })
+}
+
+fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterval {
+    let why = match fate {
+        Planned::Run(None) => "never ran".to_owned(),
+        Planned::Run(Some(outcome)) => format!("was {}", outcome.word()),
+        Planned::Left(outcome) => format!("is {}", outcome.word()),
+        Planned::Live(run) => format!("run {run} has not ended"),
+        Planned::Other(backfill) => format!("backfill {backfill} will run it"),
+        Planned::NotDue => "not_due".to_owned(),
+    };
+    let local = |at: Timestamp| zone.local(at);
+    v1::PlannedInterval {
+        local_start: local(interval.start()),
+        local_end: local(interval.end()),
+        interval: Some(interval.into()),
+        runs: fate.runs(),
+        why,
+    }
+}

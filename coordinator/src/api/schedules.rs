@@ -1,0 +1,87 @@
+//! Schedules: what they will do and did, and where they go on.
+
+use penstock_common::schedule::{Moment, Zone};
+use penstock_common::{PipelineName, Timestamp};
+use penstock_proto::v1;
+use penstock_scheduler::calendar::{Calendar, DueInterval};
+use penstock_scheduler::Input;
+use tonic::Status;
+
+use super::control::{Control, as_of};
+use super::status;
+
+/// Intervals in one answer.
+const MAX_INTERVALS: usize = 1_000;
+
+impl Control {
+    /// A pipeline's place in time, and the zone in which people say dates of it.
+    pub(super) async fn calendar(&self, name: &PipelineName) -> Result<(Calendar, Zone), Status> {
+        let wanted = name.clone();
+        let calendar = self.handle.read(move |scheduler, _| scheduler.calendar(&wanted)).await?;
+        let calendar = calendar.ok_or_else(|| Status::not_found(format!("there is no pipeline {name}: see penstock pipelines")))?;
+        let zone = Zone::get(calendar.plan.pipeline.zone()).map_err(|e| Status::internal(e.to_string()))?;
+        Ok((calendar, zone))
+    }
+
+    pub(super) async fn schedule(&self, request: v1::GetScheduleRequest) -> Result<v1::GetScheduleResponse, Status> {
+        let name = PipelineName::parse(&request.pipeline).map_err(|e| status::invalid(&e))?;
+        let (calendar, zone) = self.calendar(&name).await?;
+        let within = match (request.from.as_str(), request.to.as_str()) {
+            ("", "") => None,
+            (from, to) => Some((moment("from", from, &zone)?.map_or(Timestamp(0), |m| m.first()), last(to, &zone)?)),
+        };
+        let limit = match request.limit as usize {
+            0 if within.is_some() => MAX_INTERVALS,
+            0 => 10,
+            n => n.min(MAX_INTERVALS),
+        };
+        let wanted = name.clone();
+        let (intervals, seen) =
+            self.handle.read(move |scheduler, seen| (scheduler.due_intervals(&wanted, within, limit), seen)).await?;
+        let stopped = self.handle.clock_trouble.borrow().clone();
+        let wire = |due: DueInterval| v1::DueInterval {
+            local_start: zone.local(due.interval.start()),
+            local_end: zone.local(due.interval.end()),
+            local_due: zone.local(due.due_at),
+            interval: Some(due.interval.into()),
+            due_at_ms: due.due_at.0,
+            outcome: due.outcome,
+        };
+        Ok(v1::GetScheduleResponse {
+            as_of: as_of(seen),
+            pipeline: name.to_string(),
+            zone: zone.name().to_owned(),
+            next_begins_ms: calendar.watermark.map_or(0, |at| at.0),
+            intervals: intervals.into_iter().map(wire).collect(),
+            paused: calendar
+                .paused
+                .into_iter()
+                .map(|(trigger, audit)| v1::PausedBy { trigger: trigger.to_string(), audit: Some(audit.into()) })
+                .collect(),
+            skipped: calendar.skipped.into_iter().map(|(r, count)| v1::Skipped { reason: r.as_str().to_owned(), count }).collect(),
+            stopped: stopped.unwrap_or_default(),
+        })
+    }
+
+    pub(super) async fn rewind(&self, request: v1::RewindScheduleRequest) -> Result<v1::RewindScheduleResponse, Status> {
+        let v1::RewindScheduleRequest { pipeline, to, by, note } = request;
+        let name = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let (_, zone) = self.calendar(&name).await?;
+        let to = moment("to", &to, &zone)?.ok_or_else(|| Status::invalid_argument("to: say where the next interval is to begin"))?.first();
+        let (changed, seq) = self.change(Input::Rewind { pipeline: name.clone(), to, by: by.into(), note: note.into() }).await?;
+        let (calendar, _) = self.calendar(&name).await?;
+        Ok(v1::RewindScheduleResponse { changed, next_begins_ms: calendar.watermark.map_or(0, |at| at.0), seq })
+    }
+}
+
+/// A date or time as people say it; empty: none.
+pub(super) fn moment(field: &str, text: &str, zone: &Zone) -> Result<Option<Moment>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Moment::parse(text, zone).map(Some).map_err(|e| Status::invalid_argument(format!("{field}: {e}")))
+}
+
+fn last(text: &str, zone: &Zone) -> Result<Timestamp, Status> {
+    Ok(moment("to", text, zone)?.map_or(Timestamp(i64::MAX - 1), |m| m.last()))
+}

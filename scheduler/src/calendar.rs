@@ -1,0 +1,97 @@
+//! How schedules and backfills look from outside.
+
+use std::sync::Arc;
+
+use penstock_common::record::{Audit, BackfillRecord, SkipReason};
+use penstock_common::{BackfillId, Interval, PipelineName, RunId, State, Timestamp, TriggerName};
+
+use crate::Scheduler;
+use crate::fires::{due_at, intervals_from};
+use crate::machine::ledger::Known;
+use crate::plan::Plan;
+
+/// A pipeline's place in time.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// The plan that new runs get.
+    pub plan: Arc<Plan>,
+    /// Where the next interval of its schedule begins.
+    pub watermark: Option<Timestamp>,
+    /// Triggers that are paused.
+    pub paused: Vec<(TriggerName, Audit)>,
+    /// Intervals that were skipped, by reason.
+    pub skipped: Vec<(SkipReason, u64)>,
+}
+
+/// An interval of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueInterval {
+    /// The interval.
+    pub interval: Interval,
+    /// When its run starts.
+    pub due_at: Timestamp,
+    /// What became of it; empty: nothing yet.
+    pub outcome: String,
+}
+
+/// A backfill and how far it is.
+#[derive(Debug, Clone)]
+pub struct BackfillView {
+    /// The backfill.
+    pub record: BackfillRecord,
+    /// Its runs that have not ended.
+    pub live: Vec<RunId>,
+    /// How many of its runs ended as SUCCESS, FAILED and CANCELLED.
+    pub ended: [usize; 3],
+}
+
+impl Scheduler {
+    /// A pipeline's place in time; none where there is no such pipeline, or it was taken off.
+    pub fn calendar(&self, name: &PipelineName) -> Option<Calendar> {
+        let timetable = &self.state.pipelines.get(name)?.timetable;
+        Some(Calendar {
+            plan: self.state.newest(name)?.clone(),
+            watermark: timetable.watermark,
+            paused: timetable.paused.iter().map(|(trigger, audit)| (trigger.clone(), audit.clone())).collect(),
+            skipped: timetable.skipped.iter().map(|(reason, count)| (*reason, *count)).collect(),
+        })
+    }
+
+    /// Intervals of a schedule: those that end within some time, or else the next ones; at most so many.
+    pub fn due_intervals(&self, name: &PipelineName, within: Option<(Timestamp, Timestamp)>, limit: usize) -> Vec<DueInterval> {
+        let Some(schedule) = self.state.newest(name).and_then(|plan| plan.pipeline.schedule.as_ref()) else { return Vec::new() };
+        let Some(timetable) = self.state.pipelines.get(name).map(|versions| &versions.timetable) else { return Vec::new() };
+        let shown = |interval: Interval| {
+            let outcome = match timetable.ledger.of(interval) {
+                Known::Open => String::new(),
+                Known::Success => State::Success.to_string(),
+                Known::Skipped(outcome) | Known::Failed(outcome) => outcome.word(),
+            };
+            DueInterval { interval, due_at: due_at(schedule, interval), outcome }
+        };
+        match (within, timetable.watermark) {
+            (Some((from, to)), _) => {
+                let fires = schedule.times.fires(from..Timestamp(to.0.saturating_add(1)));
+                fires.filter_map(|fire| schedule.times.interval_of(fire)).take(limit).map(shown).collect()
+            }
+            (None, Some(watermark)) => intervals_from(schedule, watermark).take(limit).map(shown).collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// Backfills, newest first.
+    pub fn backfills(&self, pipeline: Option<&PipelineName>, id: Option<&BackfillId>) -> Vec<BackfillView> {
+        let wanted = |b: &BackfillRecord| pipeline.is_none_or(|p| *p == b.pipeline) && id.is_none_or(|id| *id == b.id);
+        let view = |backfill: &crate::state::Backfill| {
+            let ended = |state| backfill.record.ended.values().filter(|s| **s == state).count();
+            BackfillView {
+                record: backfill.record.clone(),
+                live: backfill.live.iter().filter_map(|no| self.run_id(*no).cloned()).collect(),
+                ended: [ended(State::Success), ended(State::Failed), ended(State::Cancelled)],
+            }
+        };
+        let mut all: Vec<BackfillView> = self.state.backfills.values().filter(|b| wanted(&b.record)).map(view).collect();
+        all.sort_by_key(|view| std::cmp::Reverse(view.record.created.at));
+        all
+    }
+}
