@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::metrics::Outputs;
-use crate::record::{Audit, BackfillRecord, Ended, Parent, SkipReason, Trigger};
+use crate::record::{Audit, BackfillRecord, Ended, Happening, Parent, SkipReason, Trigger};
 use crate::{
-    BackfillId, Digest, Epoch, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
+    BackfillId, Digest, Epoch, EventNo, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
     TriggerName, WorkerName,
 };
 
@@ -68,6 +68,16 @@ pub enum Event {
     TriggerPaused { pipeline: PipelineName, trigger: TriggerName, paused: bool, audit: Audit },
     /// So many intervals of a schedule, which cover this time, fell due and have no run; the next begins at its end.
     IntervalsSkipped { pipeline: PipelineName, interval: Interval, count: u64, reason: SkipReason, at: Timestamp },
+    /// Something happened that may start runs: it waits until every trigger has seen it.
+    Happened { event: EventNo, happening: Box<Happening> },
+    /// A trigger has seen it: it gathers it for a run that starts at `until`, or could not take it.
+    TriggerSaw { event: EventNo, pipeline: PipelineName, trigger: TriggerName, saw: Saw, at: Timestamp },
+    /// What a trigger gathered could not start a run.
+    GatheredMissed { pipeline: PipelineName, trigger: TriggerName, why: Arc<str>, at: Timestamp },
+    /// Every trigger has seen it; `dead`: there was none for it.
+    EventHandled { event: EventNo, dead: Option<Arc<str>> },
+    /// A trigger knows these files (path, version) without a run of their own, and forgets those without a version.
+    FilesSeen { pipeline: PipelineName, trigger: TriggerName, files: Vec<(Arc<str>, Option<Arc<str>>)> },
     /// A backfill exists: its runs are made in turn.
     BackfillCreated(Box<BackfillRecord>),
     /// A backfill makes no further run, or does again.
@@ -113,11 +123,29 @@ pub struct RunCreated {
     pub at: Timestamp,
 }
 
+/// What a trigger made of a happening, other than a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saw {
+    /// It gathers it for a run that starts then, if nothing more comes.
+    Gathers(Timestamp),
+    /// It could not take it.
+    Missed(Arc<str>),
+}
+
 /// What a new run is accounted to in the same step: so it is made once, whoever leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The schedule: the next interval begins where this run's ends.
     Schedule,
+    /// A happening: this trigger has seen it.
+    Event {
+        /// Its number.
+        event: EventNo,
+        /// The trigger.
+        trigger: TriggerName,
+    },
+    /// What a trigger gathered.
+    Gathered(TriggerName),
     /// A backfill: its next interval is the one after this run's.
     Backfill(BackfillId),
 }
@@ -188,6 +216,11 @@ impl Event {
             | Self::WorkerDrained { .. }
             | Self::ScheduleMoved { .. }
             | Self::BackfillCreated(_)
+            | Self::Happened { .. }
+            | Self::GatheredMissed { .. }
+            | Self::TriggerSaw { .. }
+            | Self::EventHandled { .. }
+            | Self::FilesSeen { .. }
             | Self::BackfillPaused { .. }
             | Self::BackfillCancelled { .. }
             | Self::BackfillEnded { .. }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::items::Items;
 use crate::metrics::{Metrics, Outputs};
 use crate::{
-    BackfillId, Digest, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp,
+    BackfillId, Digest, EventNo, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp,
     TriggerName, WorkerName,
 };
 
@@ -168,6 +168,99 @@ pub struct BackfillRecord {
     pub ended_at: Option<Timestamp>,
 }
 
+/// Something that happened and may start runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happening {
+    /// What.
+    pub what: What,
+    /// What it carries, as JSON: what triggers' templates see as `event`.
+    pub event: Arc<str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// An event was emitted.
+    Emitted {
+        /// Its name.
+        name: Arc<str>,
+        /// Its id: minted by who emitted it.
+        id: Arc<str>,
+    },
+    /// A run ended.
+    Ended {
+        /// Of this pipeline.
+        pipeline: PipelineName,
+        /// The run.
+        run: RunId,
+        /// How.
+        state: State,
+        /// The time it covers.
+        interval: Option<Interval>,
+    },
+    /// A trigger's file is there, or changed.
+    File {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Its trigger.
+        trigger: TriggerName,
+        /// Where.
+        path: Arc<str>,
+        /// What tells one content from another: size, time, entity tag.
+        version: Arc<str>,
+    },
+}
+
+impl What {
+    /// What names it for people: the id of an event or a run, a path.
+    pub fn source(&self) -> &str {
+        match self {
+            Self::Emitted { id, .. } => id,
+            Self::Ended { run, .. } => run.as_str(),
+            Self::File { path, .. } => path,
+        }
+    }
+}
+
+/// A happening that waits for its runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxRecord {
+    /// Its number.
+    pub no: EventNo,
+    /// What happened.
+    pub happening: Happening,
+    /// The last trigger that has seen it.
+    pub seen: Option<(PipelineName, TriggerName)>,
+}
+
+/// A happening that started no run where it should have, or none at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadRecord {
+    /// Its number.
+    pub no: EventNo,
+    /// What happened.
+    pub happening: Happening,
+    /// The trigger that could not take it; none: there was none for it.
+    pub trigger: Option<(PipelineName, TriggerName)>,
+    /// Why.
+    pub why: Arc<str>,
+}
+
+/// What a trigger gathers for one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatheredRecord {
+    /// The trigger.
+    pub trigger: TriggerName,
+    /// When its run starts, if nothing more comes.
+    pub until: Timestamp,
+    /// What came, as JSON, oldest first.
+    pub events: Vec<Arc<str>>,
+    /// What of the newest is named for people.
+    pub source: Arc<str>,
+}
+
 /// A pipeline's place in time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TimetableRecord {
@@ -175,6 +268,10 @@ pub struct TimetableRecord {
     pub watermark: Option<Timestamp>,
     /// Triggers that a person paused, its `schedule` among them.
     pub paused: Vec<(TriggerName, Audit)>,
+    /// What its triggers gather.
+    pub gathered: Vec<GatheredRecord>,
+    /// The files that its triggers have seen: trigger, path, version.
+    pub files: Vec<(TriggerName, Vec<(Arc<str>, Arc<str>)>)>,
     /// Intervals that were skipped, by reason.
     pub skipped: Vec<(SkipReason, u64)>,
     /// What became of its intervals.
@@ -421,6 +518,12 @@ pub struct ClusterRecord {
     pub last_fence: Fence,
     /// Every pipeline.
     pub pipelines: Vec<PipelineRecord>,
+    /// The number of the newest happening.
+    pub last_event: EventNo,
+    /// Happenings that wait for their runs.
+    pub inbox: Vec<InboxRecord>,
+    /// The newest that started no run.
+    pub dead: Vec<DeadRecord>,
     /// Backfills that have not ended, and the newest of those that have.
     pub backfills: Vec<BackfillRecord>,
     /// Drained workers.

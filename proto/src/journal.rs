@@ -1,9 +1,9 @@
 //! Journal records and checkpoints. A reader that knows less than it finds stops; it never skips.
 
-use penstock_common::event::{RunCreated, TaskEnded};
+use penstock_common::event::{RunCreated, Saw, TaskEnded};
 use penstock_common::metrics::Outputs;
 use penstock_common::record::{AnswerRecord, Audit, ClusterRecord, PipelineRecord, PoolRecord, PreviousRecord};
-use penstock_common::{Digest, Event, Fence, Millis, RunNo, Timestamp};
+use penstock_common::{Digest, Event, EventNo, Fence, Millis, RunNo, Timestamp};
 use prost::Message;
 
 use crate::timetable::skip_reason;
@@ -144,6 +144,34 @@ impl From<Event> for v1::Event {
                 count,
                 reason: reason.as_str().to_owned(),
                 at_ms: at.0,
+            }),
+            Event::Happened { event, happening } => {
+                Kind::Happened(v1::Happened { event: event.0, happening: Some((*happening).into()) })
+            }
+            Event::TriggerSaw { event, pipeline, trigger, saw, at } => {
+                let (gathers_until_ms, missed) = match saw {
+                    Saw::Gathers(until) => (until.0, String::new()),
+                    Saw::Missed(why) => (0, why.to_string()),
+                };
+                let (pipeline, trigger) = (pipeline.full().to_owned(), trigger.to_string());
+                Kind::TriggerSaw(v1::TriggerSaw { event: event.0, pipeline, trigger, gathers_until_ms, missed, at_ms: at.0 })
+            }
+            Event::GatheredMissed { pipeline, trigger, why, at } => Kind::GatheredMissed(v1::GatheredMissed {
+                pipeline: pipeline.full().to_owned(),
+                trigger: trigger.to_string(),
+                why: why.to_string(),
+                at_ms: at.0,
+            }),
+            Event::EventHandled { event, dead } => {
+                Kind::EventHandled(v1::EventHandled { event: event.0, dead: dead.map_or(String::new(), |why| why.to_string()) })
+            }
+            Event::FilesSeen { pipeline, trigger, files } => Kind::FilesSeen(v1::FilesSeen {
+                pipeline: pipeline.full().to_owned(),
+                trigger: trigger.to_string(),
+                files: files
+                    .into_iter()
+                    .map(|(path, version)| v1::SeenFile { path: path.to_string(), version: version.map_or(String::new(), |v| v.to_string()) })
+                    .collect(),
             }),
             Event::BackfillCreated(backfill) => Kind::BackfillCreated((*backfill).into()),
             Event::BackfillPaused { backfill, paused, audit } => {
@@ -293,6 +321,30 @@ impl TryFrom<v1::Event> for Event {
                 reason: skip_reason(&e.reason)?,
                 at: Timestamp(e.at_ms),
             },
+            Kind::Happened(e) => {
+                Self::Happened { event: EventNo(e.event), happening: Box::new(required("happening", e.happening)?.try_into()?) }
+            }
+            Kind::TriggerSaw(e) => Self::TriggerSaw {
+                event: EventNo(e.event),
+                pipeline: id("pipeline", &e.pipeline)?,
+                trigger: id("trigger", &e.trigger)?,
+                saw: time(e.gathers_until_ms).map_or_else(|| Saw::Missed(e.missed.into()), Saw::Gathers),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::GatheredMissed(e) => Self::GatheredMissed {
+                pipeline: id("pipeline", &e.pipeline)?,
+                trigger: id("trigger", &e.trigger)?,
+                why: e.why.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::EventHandled(e) => {
+                Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) }
+            }
+            Kind::FilesSeen(e) => {
+                let file = |f: v1::SeenFile| (f.path.into(), (!f.version.is_empty()).then(|| f.version.into()));
+                let (pipeline, trigger) = (id("pipeline", &e.pipeline)?, id("trigger", &e.trigger)?);
+                Self::FilesSeen { pipeline, trigger, files: e.files.into_iter().map(file).collect() }
+            }
             Kind::BackfillCreated(e) => Self::BackfillCreated(Box::new(e.try_into()?)),
             Kind::BackfillPaused(e) => {
                 Self::BackfillPaused { backfill: id("backfill", &e.backfill)?, paused: e.paused, audit: audit(e.audit)? }
@@ -340,6 +392,9 @@ impl v1::ClusterState {
             runs: runs.into_iter().map(|no| no.0).collect(),
             pools: cluster.pools.into_iter().map(pool).collect(),
             backfills: cluster.backfills.into_iter().map(Into::into).collect(),
+            last_event: cluster.last_event.0,
+            inbox: cluster.inbox.into_iter().map(Into::into).collect(),
+            dead: cluster.dead.into_iter().map(Into::into).collect(),
         }
     }
 
@@ -370,6 +425,9 @@ impl v1::ClusterState {
             drained: self.drained.iter().map(|w| id("drained", w)).collect::<Result<_, _>>()?,
             answers: self.answers.into_iter().map(answer).collect::<Result<_, Malformed>>()?,
             pools: self.pools.into_iter().map(pool).collect::<Result<_, Malformed>>()?,
+            last_event: EventNo(self.last_event),
+            inbox: self.inbox.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
+            dead: self.dead.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             backfills: self.backfills.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             archived: self
                 .archived

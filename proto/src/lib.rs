@@ -3,6 +3,7 @@
 
 mod control;
 pub mod dial;
+mod happening;
 mod journal;
 mod timetable;
 mod types;

@@ -2,8 +2,9 @@
 
 use penstock_common::event::Cause;
 use penstock_common::record::{Audit, BackfillRecord, LedgerRange, Outcome, SkipReason, TimetableRecord};
-use penstock_common::{Interval, TaskId, Timestamp, TriggerName};
+use penstock_common::{EventNo, Interval, TaskId, Timestamp, TriggerName};
 
+use crate::happening::{files, files_of};
 use crate::types::{Malformed, id, malformed, ms, required, state_of, time, unflat};
 use crate::v1::{self, cause::Kind};
 
@@ -65,6 +66,7 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
     ranges.into_iter().zip(&ledger.outcomes).map(|(interval, word)| Ok(LedgerRange { interval, outcome: outcome(word)? })).collect()
 }
 
+
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
         let paused = |(trigger, audit): (TriggerName, Audit)| v1::PausedTrigger { trigger: trigger.to_string(), audit: Some(audit.into()) };
@@ -77,6 +79,8 @@ impl From<TimetableRecord> for v1::Timetable {
             paused: t.paused.into_iter().map(paused).collect(),
             skipped: t.skipped.into_iter().map(|(r, count)| v1::SkippedCount { reason: r.as_str().to_owned(), count }).collect(),
             ledger: Some(ledger_of(t.ledger)),
+            gathered: t.gathered.into_iter().map(Into::into).collect(),
+            files: t.files.into_iter().map(files).collect(),
             tasks: t.tasks.into_iter().map(of_tasks).collect(),
         }
     }
@@ -96,6 +100,8 @@ impl TryFrom<v1::Timetable> for TimetableRecord {
             paused: t.paused.into_iter().map(paused).collect::<Result<_, Malformed>>()?,
             skipped: t.skipped.into_iter().map(skipped).collect::<Result<_, Malformed>>()?,
             ledger: ranges_of(t.ledger.unwrap_or_default())?,
+            gathered: t.gathered.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
+            files: t.files.into_iter().map(files_of).collect::<Result<_, Malformed>>()?,
             tasks: t.tasks.into_iter().map(of_tasks).collect::<Result<_, Malformed>>()?,
         })
     }
@@ -106,6 +112,8 @@ impl From<Cause> for v1::Cause {
         let kind = match cause {
             Cause::Schedule => Kind::Schedule(true),
             Cause::Backfill(id) => Kind::Backfill(id.to_string()),
+            Cause::Event { event, trigger } => Kind::Event(v1::EventCause { event: event.0, trigger: trigger.to_string() }),
+            Cause::Gathered(trigger) => Kind::Gathered(trigger.to_string()),
         };
         Self { kind: Some(kind) }
     }
@@ -117,6 +125,8 @@ impl TryFrom<v1::Cause> for Cause {
         match required("cause", cause.kind)? {
             Kind::Schedule(_) => Ok(Self::Schedule),
             Kind::Backfill(backfill) => Ok(Self::Backfill(id("backfill", &backfill)?)),
+            Kind::Event(e) => Ok(Self::Event { event: EventNo(e.event), trigger: id("trigger", &e.trigger)? }),
+            Kind::Gathered(trigger) => Ok(Self::Gathered(id("trigger", &trigger)?)),
         }
     }
 }

@@ -8,7 +8,7 @@ use penstock_common::{Digest, PipelineName, Seq};
 
 use crate::Scheduler;
 use crate::machine::run::Run;
-use crate::state::{Answered, Backfill, Pool, State, Timetable, Versions};
+use crate::state::{Answered, Backfill, Inbox, Pool, State, Timetable, Versions};
 
 /// State as of an entry.
 #[derive(Debug)]
@@ -123,7 +123,8 @@ impl Scheduler {
 
     /// State from a checkpoint. Every definition it names must have been given by [`Scheduler::learn`].
     pub fn restore(&mut self, snapshot: Snapshot, seq: Seq) -> Result<(), RestoreError> {
-        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, backfills, answers, archived } = snapshot.cluster;
+        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, last_event, inbox, dead, backfills, answers, archived } =
+            snapshot.cluster;
         let mut state = State {
             seq,
             epoch,
@@ -133,6 +134,7 @@ impl Scheduler {
             drained: drained.into_iter().collect(),
             archived: archived.into_iter().collect(),
             pools: pools.into_iter().map(|p| (p.name, Pool { slots: p.slots, set: p.set })).collect(),
+            inbox: Inbox::restore(last_event, inbox, dead),
             backfills: backfills.into_iter().map(|record| (record.id.clone(), Backfill::new(record))).collect(),
             definitions: std::mem::take(&mut self.state.definitions),
             items: std::mem::take(&mut self.state.items),
@@ -171,6 +173,9 @@ fn cluster_of(state: &State) -> ClusterRecord {
         last_fence: state.last_fence,
         pipelines: state.pipelines.iter().map(|(name, versions)| pipeline_of(name, versions)).collect(),
         pools: state.pools.iter().map(|(name, p)| PoolRecord { name: name.clone(), slots: p.slots, set: p.set.clone() }).collect(),
+        last_event: state.inbox.last,
+        inbox: state.inbox.records(),
+        dead: state.inbox.dead.clone(),
         backfills: state.backfills.values().map(|backfill| backfill.record.clone()).collect(),
         drained: state.drained.iter().cloned().collect(),
         answers: state

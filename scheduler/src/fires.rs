@@ -1,9 +1,9 @@
-//! When which timetable fires next, by the wall clock. Part of the leader's term: built again from state at takeover.
+//! When which timetable fires next, by the wall clock; and what triggers gather, by the clock of deadlines. Part of the leader's term: built again from state at takeover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use penstock_common::pipeline::ScheduleSpec;
-use penstock_common::{Interval, PipelineName, Timestamp};
+use penstock_common::{Interval, Timestamp};
 
 /// The intervals of a schedule from a time on: each begins where the last ended, whatever the schedule was then.
 pub(crate) fn intervals_from(schedule: &ScheduleSpec, watermark: Timestamp) -> impl Iterator<Item = Interval> + '_ {
@@ -26,29 +26,35 @@ pub(crate) fn begin(schedule: &ScheduleSpec) -> Option<Timestamp> {
     schedule.times.definition().start.and_then(|_| Some(schedule.times.interval_of(first)?.start()))
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Fires {
-    at: BTreeMap<PipelineName, Timestamp>,
-    in_turn: BTreeSet<(Timestamp, PipelineName)>,
+#[derive(Debug)]
+pub(crate) struct Fires<K> {
+    at: BTreeMap<K, Timestamp>,
+    in_turn: BTreeSet<(Timestamp, K)>,
 }
 
-impl Fires {
-    pub(crate) fn set(&mut self, name: &PipelineName, at: Timestamp) {
+impl<K> Default for Fires<K> {
+    fn default() -> Self {
+        Self { at: BTreeMap::new(), in_turn: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone> Fires<K> {
+    pub(crate) fn set(&mut self, name: &K, at: Timestamp) {
         self.drop(name);
         self.at.insert(name.clone(), at);
         self.in_turn.insert((at, name.clone()));
     }
 
-    pub(crate) fn drop(&mut self, name: &PipelineName) {
+    pub(crate) fn drop(&mut self, name: &K) {
         if let Some(at) = self.at.remove(name) {
             self.in_turn.remove(&(at, name.clone()));
         }
     }
 
     /// The next that is due, taken out.
-    pub(crate) fn pop(&mut self, wall: Timestamp) -> Option<PipelineName> {
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<K> {
         let (at, name) = self.in_turn.pop_first()?;
-        if at > wall {
+        if at > now {
             self.in_turn.insert((at, name));
             return None;
         }
@@ -58,12 +64,5 @@ impl Fires {
 
     pub(crate) fn first(&self) -> Option<Timestamp> {
         self.in_turn.first().map(|(at, _)| *at)
-    }
-
-    /// For comparing with a rebuilt index.
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> &BTreeMap<PipelineName, Timestamp> {
-        assert_eq!(self.at.len(), self.in_turn.len());
-        &self.at
     }
 }

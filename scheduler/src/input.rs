@@ -137,6 +137,19 @@ pub enum Input {
         /// Why, in their words.
         note: Arc<str>,
     },
+    /// Something happened elsewhere.
+    EmitEvent(Emitted),
+    /// What a trigger's look at its files found.
+    FilesFound {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Its trigger.
+        trigger: TriggerName,
+        /// Files that have settled.
+        found: Vec<FoundFile>,
+        /// Paths that are no more.
+        gone: Vec<Arc<str>>,
+    },
     /// Run the intervals of some dates.
     Backfill(Box<BackfillAsked>),
     /// A backfill makes no further run, or does again.
@@ -238,6 +251,34 @@ pub struct Submit {
     pub parent: Option<Parent>,
     /// Of what was asked for.
     pub digest: u64,
+}
+
+/// An event from outside.
+#[derive(Debug, Clone)]
+pub struct Emitted {
+    /// Minted by who emits it: the same again is the same event.
+    pub request: RequestId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it carries, as JSON.
+    pub payload: Arc<str>,
+    /// Who emits it, as the client claims.
+    pub by: Arc<str>,
+    /// Of what was asked for.
+    pub digest: u64,
+}
+
+/// A file that a trigger waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Where.
+    pub path: Arc<str>,
+    /// What tells one content from another: size, time, entity tag.
+    pub version: Arc<str>,
+    /// In bytes.
+    pub size: u64,
+    /// When it was last changed.
+    pub modified: Timestamp,
 }
 
 /// What a person says of tasks.
@@ -348,6 +389,8 @@ pub enum Answer {
         /// The version it is bound to.
         version: u32,
     },
+    /// The number of an event.
+    Event(u64),
     /// The generation that a rerun opened.
     Generation(u32),
     /// A cancel: the state the run had.

@@ -38,7 +38,7 @@ use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
 pub use backfill::{BackfillAsked, Planned, Reprocess};
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
-pub use input::{Announced, Answer, Decision, Effect, Input, Rejection};
+pub use input::{Announced, Answer, Emitted, FoundFile, Decision, Effect, Input, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;
 pub use view::{PoolView, RunFilter, WorkerView};

@@ -6,6 +6,7 @@
 
 mod apply;
 mod backfills;
+mod inbox;
 mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use penstock_common::{
 };
 
 pub(crate) use backfills::{Backfill, backfill_of, is_of_backfill};
+pub(crate) use inbox::{Inbox, Source, Subscriber};
 pub(crate) use timetable::{Behind, Timetable};
 
 use crate::cut::SnapshotRun;
@@ -49,8 +51,10 @@ pub struct State {
     pub(crate) children: BTreeMap<RunNo, BTreeSet<RunNo>>,
     pub(crate) pools: BTreeMap<PoolName, Pool>,
     pub(crate) backfills: BTreeMap<BackfillId, Backfill>,
-    /// Pipelines by those whose runs they wait for: derived.
-    pub(crate) listeners: BTreeMap<PipelineName, BTreeSet<PipelineName>>,
+    /// What happened and waits for its runs.
+    pub(crate) inbox: Inbox,
+    /// Triggers by what they listen to: derived.
+    pub(crate) listeners: BTreeMap<Source, BTreeSet<Subscriber>>,
     /// Slots taken of each pool that a lease names, whether it is there or not: derived.
     pub(crate) pool_used: BTreeMap<PoolName, u32>,
     pub(crate) drained: BTreeSet<WorkerName>,
@@ -131,6 +135,8 @@ impl PartialEq for State {
             && self.children == other.children
             && self.pools == other.pools
             && self.backfills == other.backfills
+            && self.inbox == other.inbox
+            && self.listeners == other.listeners
             && self.pool_used == other.pool_used
             && self.drained == other.drained
             && self.answers == other.answers
@@ -266,6 +272,11 @@ impl State {
                 timetable.ledger.fill(*interval, Outcome::Skipped(*reason));
                 *timetable.skipped.entry(*reason).or_default() += count;
             }
+            Event::Happened { .. }
+            | Event::TriggerSaw { .. }
+            | Event::GatheredMissed { .. }
+            | Event::EventHandled { .. }
+            | Event::FilesSeen { .. } => self.apply_to_inbox(event),
             Event::BackfillCreated(_) | Event::BackfillPaused { .. } | Event::BackfillCancelled { .. } | Event::BackfillEnded { .. } => {
                 self.apply_to_backfills(event);
             }

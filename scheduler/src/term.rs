@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use penstock_common::pipeline::{Action, Task};
-use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, WorkerName};
+use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, TriggerName, WorkerName};
 
 use crate::fires::{Fires, due_at, intervals_from};
 use crate::gates::{Gate, Gates, Waiting};
 use crate::lanes::{Candidate, Lanes, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::state::{State, Touched};
+use crate::state::{State, Subscriber, Touched};
 use crate::timers::{Timer, Timers};
 
 /// The leader's indexes over state.
@@ -22,7 +22,13 @@ pub(crate) struct Term {
     /// The wall clock at the last input.
     pub(crate) wall: Timestamp,
     /// When timetables fire.
-    pub(crate) fires: Fires,
+    pub(crate) fires: Fires<PipelineName>,
+    /// When what triggers gather starts its run.
+    pub(crate) gathered: Fires<Subscriber>,
+    /// The cluster had no room for a run that an event starts.
+    pub(crate) is_overloaded: bool,
+    /// Something happened that triggers have not seen yet.
+    pub(crate) is_happening: bool,
     /// Backfills that may make a run, or end.
     pub(crate) backfilling: BTreeSet<BackfillId>,
     pub(crate) lanes: Lanes,
@@ -59,6 +65,10 @@ impl Term {
     pub(crate) fn of(state: &State, now: Now) -> Self {
         let mut term = Self { now: now.now, wall: now.wall, ..Self::default() };
         state.pipelines.keys().for_each(|name| term.await_fire(state, name));
+        for (name, versions) in &state.pipelines {
+            versions.timetable.gathered.keys().for_each(|trigger| term.await_gathered(state, name, trigger));
+        }
+        term.is_happening = !state.inbox.waiting.is_empty();
         term.backfilling = state.backfills.iter().filter(|(_, b)| b.is_open()).map(|(id, _)| id.clone()).collect();
         for (&no, run) in &state.runs {
             term.index_run(state, no, run);
@@ -301,6 +311,13 @@ impl Term {
         }
     }
 
+    /// Sets when what a trigger gathers starts its run.
+    pub(crate) fn await_gathered(&mut self, state: &State, name: &PipelineName, trigger: &TriggerName) {
+        if let Some(gathered) = state.pipelines.get(name).and_then(|v| v.timetable.gathered.get(trigger)) {
+            self.gathered.set(&(name.clone(), trigger.clone()), gathered.until);
+        }
+    }
+
     /// By the clock of deadlines, the time at which the wall clock will show another, if it does not jump: it is looked at again soon.
     fn fire_deadline(&self) -> Option<Timestamp> {
         let wait = self.fires.first()?.since(self.wall);
@@ -314,12 +331,12 @@ impl Term {
 
     /// These, and runs that end or start.
     pub(crate) fn has_to_settle(&self) -> bool {
-        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty() || !self.backfilling.is_empty()
+        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty() || !self.backfilling.is_empty() || self.is_happening
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         let backlog = self.has_to_settle() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
-        if backlog { Some(Timestamp(0)) } else { self.timers.first().into_iter().chain(self.fire_deadline()).min() }
+        if backlog { Some(Timestamp(0)) } else { self.timers.first().into_iter().chain(self.fire_deadline()).chain(self.gathered.first()).min() }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next};
 use crate::machine::rule::Verdict;
 use crate::machine::run::{CANCEL_NOW, Run};
-use crate::state::{backfill_of, is_of_backfill};
+use crate::state::{Source, backfill_of, is_of_backfill};
 use crate::term::{candidate, gates_are_open, overdue_at};
 use crate::timers::Timer;
 
@@ -29,10 +29,12 @@ impl Deciding<'_> {
         self.lose_gone();
         self.fire_timers();
         self.fire_timetables();
+        self.start_gathered();
         self.stop_children();
         loop {
             self.settle_tasks();
             self.end_runs();
+            self.handle_inbox();
             self.advance_backfills();
             self.start_runs();
             if self.room() == 0 || !self.term.has_to_settle() {
@@ -80,7 +82,10 @@ impl Deciding<'_> {
             Timer::RunTimeout(no) => self.time_out(no),
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
-            Timer::Backfills => self.look_at_backfills(),
+            Timer::Backfills => {
+                self.term.is_overloaded = false;
+                self.look_at_backfills();
+            }
         }
     }
 
@@ -269,8 +274,8 @@ impl Deciding<'_> {
         if let Some(id) = backfill_of(&run.record) {
             self.term.backfilling.insert(id);
         }
-        if let Some(below) = self.state.listeners.get(&run.record.pipeline) {
-            self.term.starting.extend(below.iter().cloned());
+        if let Some(below) = self.state.listeners.get(&Source::Pipeline(run.record.pipeline.clone())) {
+            self.term.starting.extend(below.iter().map(|(name, _)| name.clone()));
         }
     }
 

@@ -5,6 +5,7 @@ mod advance;
 mod backfill;
 mod command;
 mod fire;
+mod happen;
 mod mark;
 mod open;
 mod person;
@@ -79,6 +80,8 @@ impl Deciding<'_> {
             Input::Unregister { pipeline, by, note } => self.unregister(pipeline, &by, &note),
             Input::Rewind { pipeline, to, by, note } => self.rewind(pipeline, to, &by, &note),
             Input::PauseTrigger { pipeline, trigger, paused, by, note } => self.pause_trigger(pipeline, trigger, paused, &by, &note),
+            Input::EmitEvent(emitted) => self.emit_event(emitted),
+            Input::FilesFound { pipeline, trigger, found, gone } => self.files_found(pipeline, trigger, found, gone),
             Input::Backfill(asked) => self.backfill(*asked),
             Input::PauseBackfill { backfill, paused, by, note } => self.pause_backfill(backfill, paused, &by, &note),
             Input::CancelBackfill { backfill, by, note } => self.cancel_backfill(backfill, &by, &note),
@@ -114,6 +117,7 @@ impl Deciding<'_> {
             _ => None,
         };
         let released = self.state.apply(&event, &mut self.touched);
+        self.term.is_happening |= matches!(event, Event::Happened { .. } | Event::RunEnded { .. });
         self.term.absorb(self.state, &mut self.touched);
         if let Some(no) = event.run() {
             self.term.gates.look_at(&Gate::Run(no));
@@ -211,6 +215,17 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
         Event::ScheduleMoved { pipeline, audit, .. } => pipeline.full().len() + audit_bytes(audit),
         Event::TriggerPaused { pipeline, trigger, audit, .. } => pipeline.full().len() + trigger.as_str().len() + audit_bytes(audit),
         Event::IntervalsSkipped { pipeline, .. } => pipeline.full().len() + 32,
+        Event::Happened { happening, .. } => 64 + happening.event.len() + 2 * happening.what.source().len() + 130,
+        Event::TriggerSaw { pipeline, trigger, saw, .. } => {
+            let why = if let penstock_common::event::Saw::Missed(why) = saw { why.len() } else { 0 };
+            pipeline.full().len() + trigger.as_str().len() + why
+        }
+        Event::GatheredMissed { pipeline, trigger, why, .. } => pipeline.full().len() + trigger.as_str().len() + why.len(),
+        Event::EventHandled { dead, .. } => dead.as_ref().map_or(0, |why| why.len()),
+        Event::FilesSeen { pipeline, files, .. } => {
+            let files: usize = files.iter().map(|(path, version)| path.len() + version.as_ref().map_or(0, |v| v.len()) + 8).sum();
+            pipeline.full().len() + 64 + files
+        }
         Event::BackfillCreated(b) => {
             let only: usize = b.only.iter().map(|selector| selector.len() + 4).sum();
             b.id.as_str().len() + b.pipeline.full().len() + 12 * b.intervals.len() + only + b.params.len() + audit_bytes(&b.created)

@@ -256,6 +256,7 @@ impl State {
                 touched.push(Touched::Run(no));
                 self.remember(no);
                 self.account(no);
+                self.tell_listeners(no, *at);
                 self.moved(no);
                 self.weigh(no);
             }

@@ -1,13 +1,15 @@
 //! A pipeline's place in time, and the ledger of what became of its intervals.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use penstock_common::event::{Cause, RunCreated};
 use penstock_common::pipeline::Ending;
 use penstock_common::record::{Audit, LedgerRange, Outcome, SkipReason, TimetableRecord, TriggerKind};
-use penstock_common::{PipelineName, Reason, RunNo, State as Word, TaskId, Timestamp, TriggerName};
+use penstock_common::{Interval, PipelineName, Reason, RunNo, State as Word, TaskId, Timestamp, TriggerName};
 
 use super::State;
+use super::inbox::Gathered;
 use crate::input::Rejection;
 use crate::machine::ledger::{Known, Ledger};
 use crate::machine::run::Run;
@@ -19,6 +21,10 @@ pub(crate) struct Timetable {
     pub(crate) watermark: Option<Timestamp>,
     /// Triggers that a person paused, the `schedule` among them.
     pub(crate) paused: BTreeMap<TriggerName, Audit>,
+    /// What its triggers gather for one run each.
+    pub(crate) gathered: BTreeMap<TriggerName, Gathered>,
+    /// Versions of the files that its triggers have seen, by path.
+    pub(crate) files: BTreeMap<TriggerName, BTreeMap<Arc<str>, Arc<str>>>,
     /// Intervals that were skipped, by reason.
     pub(crate) skipped: BTreeMap<SkipReason, u64>,
     pub(crate) ledger: Ledger,
@@ -35,6 +41,8 @@ impl Timetable {
         Self {
             watermark: record.watermark,
             paused: record.paused.into_iter().collect(),
+            gathered: record.gathered.into_iter().map(Gathered::restore).collect(),
+            files: record.files.into_iter().map(|(trigger, files)| (trigger, files.into_iter().collect())).collect(),
             skipped: record.skipped.into_iter().collect(),
             ledger: Ledger::restore(record.ledger),
             tasks,
@@ -57,6 +65,12 @@ impl Timetable {
         TimetableRecord {
             watermark: self.watermark,
             paused: self.paused.iter().map(|(trigger, audit)| (trigger.clone(), audit.clone())).collect(),
+            gathered: self.gathered.iter().map(|(trigger, gathered)| gathered.record(trigger)).collect(),
+            files: self
+                .files
+                .iter()
+                .map(|(trigger, files)| (trigger.clone(), files.iter().map(|(path, version)| (path.clone(), version.clone())).collect()))
+                .collect(),
             skipped: self.skipped.iter().map(|(reason, count)| (*reason, *count)).collect(),
             ledger: self.ledger.records(),
             tasks: alike,
@@ -92,39 +106,25 @@ impl State {
         }
         let awaited = run.plan.pipeline.triggers.iter().filter(|trigger| !timetable.paused.contains_key(&trigger.name));
         awaited.filter_map(|trigger| Some((trigger, trigger.pipelines()?))).find_map(|(trigger, (names, when))| {
-            let covers = |name: &&PipelineName| {
-                let known = self.pipelines.get(*name).map_or(Known::Open, |above| above.timetable.ledger.of(interval));
-                match when {
-                    Ending::Success => known == Known::Success,
-                    Ending::Failure => matches!(known, Known::Failed(_)),
-                    Ending::Any => matches!(known, Known::Success | Known::Failed(_)),
-                }
-            };
-            let behind = names.iter().find(|name| !covers(name))?;
+            let behind = names.iter().find(|name| !self.covers(name, interval, when))?;
             Some(Behind::Upstream(trigger.name.clone(), behind.clone()))
         })
+    }
+
+    /// Whether the newest runs of a pipeline cover an interval, and ended so.
+    pub(crate) fn covers(&self, name: &PipelineName, interval: Interval, when: Ending) -> bool {
+        let known = self.pipelines.get(name).map_or(Known::Open, |above| above.timetable.ledger.of(interval));
+        match when {
+            Ending::Success => known == Known::Success,
+            Ending::Failure => matches!(known, Known::Failed(_)),
+            Ending::Any => matches!(known, Known::Success | Known::Failed(_)),
+        }
     }
 
     /// Whether a run of a pipeline goes on whose interval ends here.
     fn runs_until(&self, name: &PipelineName, end: Timestamp) -> bool {
         let live = self.pipelines.get(name).into_iter().flat_map(|versions| versions.queued.iter().chain(&versions.active));
         live.filter_map(|no| self.runs.get(no)?.record.interval).any(|interval| interval.end() == end)
-    }
-
-    /// Keeps which pipelines wait for which.
-    pub(crate) fn listen(&mut self, name: &PipelineName, listens: bool) {
-        let Some(plan) = self.newest(name).cloned() else { return };
-        for above in plan.pipeline.triggers.iter().filter_map(|trigger| trigger.pipelines()).flat_map(|(names, _)| names) {
-            let below = self.listeners.entry(above.clone()).or_default();
-            if listens {
-                below.insert(name.clone());
-            } else {
-                below.remove(name);
-            }
-            if below.is_empty() {
-                self.listeners.remove(above);
-            }
-        }
     }
 
     /// Why there is no plan for new runs of a pipeline.
@@ -147,6 +147,7 @@ impl State {
                     backfill.record.next += 1;
                 }
             }
+            Some(Cause::Event { .. } | Cause::Gathered(_)) => self.charge_trigger(created),
             None => {}
         }
     }

@@ -29,6 +29,11 @@ impl World {
                     let hours = to.since(Timestamp(0)).0.saturating_sub(from.0) / 3_600_000;
                     format!("{pipeline}: {count} skipped, {hours} h: {}", reason.as_str())
                 }
+                Event::Happened { event, happening } => format!("event {event}: {}", happening.what.source()),
+                Event::TriggerSaw { event, trigger, saw, .. } => format!("event {event}: {trigger} {saw:?}"),
+                Event::GatheredMissed { trigger, why, .. } => format!("{trigger} missed: {why}"),
+                Event::EventHandled { event, dead } => format!("event {event} handled{}", if dead.is_some() { ", dead" } else { "" }),
+                Event::FilesSeen { trigger, files, .. } => format!("{trigger} sees {} files", files.len()),
                 Event::BackfillCreated(b) => format!("backfill {} of {} intervals", b.id, b.intervals.len()),
                 Event::BackfillPaused { backfill, paused, .. } => format!("{} {backfill}", if *paused { "paused" } else { "resumed" }),
                 Event::BackfillCancelled { backfill, .. } => format!("cancelled {backfill}"),

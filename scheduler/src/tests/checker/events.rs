@@ -150,7 +150,8 @@ impl Checker {
         let of_pipeline = |r: &&RunShadow| r.plan.pipeline.name == pipeline && r.archived.is_none();
         let active = self.runs.values().filter(of_pipeline).filter(|r| r.state == State::Running).count();
         assert!(limit.is_none_or(|limit| active < limit as usize), "T7: a run starts beside {active} of max_active_runs {limit:?}");
-        let (yields, in_order) = (self.runs[&no].yields, !self.runs[&no].plan.pipeline.depends_on_past);
+        let (yields, plan) = (self.runs[&no].yields, self.runs[&no].plan.clone());
+        let in_order = !plan.pipeline.depends_on_past && plan.pipeline.triggers.is_empty();
         let waits = |r: &&RunShadow| r.state == State::Pending && r.cancel.is_none() && !r.paused && r.yields == yields && in_order;
         let overtaken = self.runs.range(..no).map(|(_, r)| r).filter(of_pipeline).find(waits);
         assert!(overtaken.is_none(), "queued runs start in order, but {} overtakes {}", self.runs[&no].id, overtaken.unwrap().id);

@@ -134,6 +134,11 @@ impl Checker {
                 self.accounted(pipeline, *interval);
             }
             Event::TriggerPaused { .. }
+            | Event::Happened { .. }
+            | Event::TriggerSaw { .. }
+            | Event::GatheredMissed { .. }
+            | Event::EventHandled { .. }
+            | Event::FilesSeen { .. }
             | Event::BackfillCreated(_)
             | Event::BackfillPaused { .. }
             | Event::BackfillCancelled { .. }

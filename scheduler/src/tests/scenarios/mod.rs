@@ -4,6 +4,7 @@ mod attempts;
 mod backfills;
 mod children;
 mod generations;
+mod happenings;
 mod mapping;
 mod people;
 mod pools;
