@@ -133,6 +133,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         verb: time::Schedule,
     },
+    /// Lists what starts runs of pipelines: schedules, events, files, other pipelines.
+    Triggers(time::Triggers),
+    /// Emits events, and lists those that started nothing.
+    Events {
+        #[command(subcommand)]
+        verb: time::Events,
+    },
     /// Runs the intervals of past dates: those that never ran, or also others.
     Backfill(time::Backfill),
     /// Lists, follows and stops backfills.

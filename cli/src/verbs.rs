@@ -63,6 +63,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => people::pause(args, true).await,
         Command::Pools { verb } => people::pools(verb).await,
         Command::Schedule { verb } => time::schedule(verb).await,
+        Command::Triggers(args) => time::triggers(args).await,
+        Command::Events { verb } => time::events(verb).await,
         Command::Backfill(args) => time::backfill(args).await,
         Command::Backfills { verb } => time::backfills(verb).await,
         Command::Logs(args) => logs(args).await,

@@ -262,3 +262,36 @@ pub(crate) fn progress(info: &v1::BackfillInfo) -> String {
     let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
     format!("{} [{bar}] {done}/{} {state}, {} running{failed}", b.id, info.intervals, info.live.len())
 }
+
+/// Triggers, a line each.
+pub(crate) fn triggers(all: &[v1::TriggerInfo]) -> String {
+    let mut lines = vec![line(&["PIPELINE", "TRIGGER", "KIND", "OF", "STATE"])];
+    for t in all {
+        let state = match (&t.paused, t.gathered, t.trouble.is_empty()) {
+            (Some(_), ..) => "paused".to_owned(),
+            (None, _, false) => t.trouble.clone(),
+            (None, 0, true) if t.kind == "file" => format!("{} files seen", t.files),
+            (None, 0, true) => "-".to_owned(),
+            (None, n, true) => format!("{n} gathered, starts at {}", time(t.starts_at_ms)),
+        };
+        lines.push(line(&[&t.pipeline, &t.name, &t.kind, &t.of, &state]));
+    }
+    columns(&lines)
+}
+
+/// Events that started nothing, a line each.
+pub(crate) fn dead_events(all: &[v1::DeadEvent]) -> String {
+    let mut lines = vec![line(&["EVENT", "AT", "WHAT", "PIPELINE", "TRIGGER", "WHY"])];
+    for e in all {
+        let h = e.happening.clone().unwrap_or_default();
+        let what = match &h.what {
+            Some(v1::happening::What::Emitted(what)) => format!("{} {}", what.name, what.id),
+            Some(v1::happening::What::Ended(what)) => format!("run {}", what.run_id),
+            Some(v1::happening::What::File(what)) => what.path.clone(),
+            None => "-".to_owned(),
+        };
+        let or = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        lines.push(line(&[&e.no.to_string(), &time(h.at_ms), &what, &or(&e.pipeline), &or(&e.trigger), &e.why]));
+    }
+    columns(&lines)
+}

@@ -47,7 +47,7 @@ pub(super) fn unexpected(answer: &Answer) -> Status {
 }
 
 /// 64 bits of what was asked for: tells a repeated call from another under the same id.
-fn digest_of(parts: &[&str]) -> u64 {
+pub(super) fn digest_of(parts: &[&str]) -> u64 {
     let digest = Digest::of(parts.join("\0").as_bytes());
     u64::from_le_bytes(digest.0[..8].try_into().unwrap_or_default())
 }
@@ -187,6 +187,18 @@ impl v1::control_server::Control for Control {
         let input = Input::PauseTrigger { pipeline, trigger, paused: !resume, by: by.into(), note: note.into() };
         let (changed, seq) = self.change(input).await?;
         Ok(Response::new(v1::PauseTriggerResponse { changed, seq }))
+    }
+
+    async fn list_triggers(&self, request: Request<v1::ListTriggersRequest>) -> Result<Response<v1::ListTriggersResponse>, Status> {
+        self.triggers(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn emit_event(&self, request: Request<v1::EmitEventRequest>) -> Result<Response<v1::EmitEventResponse>, Status> {
+        self.emit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_dead_events(&self, request: Request<v1::ListDeadEventsRequest>) -> Result<Response<v1::ListDeadEventsResponse>, Status> {
+        self.dead_events(request.into_inner()).await.map(Response::new)
     }
 
     async fn create_backfill(&self, request: Request<v1::CreateBackfillRequest>) -> Result<Response<v1::CreateBackfillResponse>, Status> {
