@@ -51,6 +51,8 @@ pub const MAX_PREVIOUS_KEPT: usize = 32;
 pub const MAX_LEDGER_RANGES: usize = 10_000;
 /// Intervals that one step of a timetable looks at.
 pub const MAX_INTERVALS_PER_INPUT: usize = 10_000;
+/// Slots of a queue's workers, and of a pool, that backfills may take (percent), so that what falls due finds some free.
+pub const BACKFILL_SHARE_PERCENT: u64 = 50;
 /// Intervals of one backfill.
 pub const MAX_BACKFILL_INTERVALS: usize = 10_000;
 /// Events that were accepted and wait for their runs.

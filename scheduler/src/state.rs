@@ -22,7 +22,7 @@ use penstock_common::{
     State as Word, TaskId, Timestamp, WorkerName,
 };
 
-pub(crate) use backfills::{Backfill, backfill_of, is_of_backfill};
+pub(crate) use backfills::{Backfill, Yielding, backfill_of, is_of_backfill};
 pub(crate) use inbox::{Inbox, Source, Subscriber};
 pub(crate) use timetable::{Behind, Timetable};
 
@@ -57,6 +57,8 @@ pub struct State {
     pub(crate) listeners: BTreeMap<Source, BTreeSet<Subscriber>>,
     /// Slots taken of each pool that a lease names, whether it is there or not: derived.
     pub(crate) pool_used: BTreeMap<PoolName, u32>,
+    /// What backfills' leases take: derived.
+    pub(crate) yielding: Yielding,
     pub(crate) drained: BTreeSet<WorkerName>,
     pub(crate) answers: BTreeMap<RequestId, Answered>,
     pub(crate) archived: BTreeMap<RunId, Timestamp>,
@@ -138,6 +140,7 @@ impl PartialEq for State {
             && self.inbox == other.inbox
             && self.listeners == other.listeners
             && self.pool_used == other.pool_used
+            && self.yielding == other.yielding
             && self.drained == other.drained
             && self.answers == other.answers
             && self.archived == other.archived
@@ -357,6 +360,9 @@ impl State {
                 if let Some(live) = run.task(task).live() {
                     self.held.entry(live.session.clone()).or_default().insert(live.fence);
                     self.leases.insert(live.fence, Holder { run: no, task, session: live.session.clone() });
+                    if is_of_backfill(&run.record) {
+                        self.yielding.take(run.spec(task));
+                    }
                     if let Some(pool) = &run.spec(task).pool {
                         *self.pool_used.entry(pool.clone()).or_default() += run.spec(task).pool_slots;
                     }
@@ -426,7 +432,11 @@ impl State {
                 self.held.remove(&holder.session);
             }
         }
-        let spec = self.runs.get(&holder.run).map(|run| run.spec(holder.task).clone());
+        let run = self.runs.get(&holder.run);
+        let spec = run.map(|run| run.spec(holder.task).clone());
+        if let (true, Some(spec)) = (run.is_some_and(|run| is_of_backfill(&run.record)), &spec) {
+            self.yielding.give_back(spec);
+        }
         if let Some((pool, slots)) = spec.as_ref().and_then(|spec| Some((spec.pool.as_ref()?, spec.pool_slots)))
             && let Some(used) = self.pool_used.get_mut(pool)
         {

@@ -9,10 +9,10 @@ use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, Sess
 
 use crate::fires::{Fires, due_at, intervals_from};
 use crate::gates::{Gate, Gates, Waiting};
-use crate::lanes::{Candidate, Lanes, Wants};
+use crate::lanes::{Candidate, Lanes, Rank, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::state::{State, Subscriber, Touched};
+use crate::state::{is_of_backfill, State, Subscriber, Touched};
 use crate::timers::{Timer, Timers};
 
 /// The leader's indexes over state.
@@ -230,7 +230,7 @@ impl Term {
     fn enter(&mut self, run: &Run, waiting: Waiting) {
         self.matching = true;
         match waiting.wants {
-            Some(wants) => self.lanes.push(&wants, waiting.priority, waiting.run, waiting.task, run.spec(waiting.task).pool_slots),
+            Some(wants) => self.lanes.push(&wants, Rank::new(is_of_backfill(&run.record), waiting.priority), waiting.run, waiting.task, run.spec(waiting.task).pool_slots),
             None => {
                 self.acting.insert((waiting.run, waiting.task));
             }

@@ -14,7 +14,7 @@ use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 use super::{Deciding, lease_of, ranges};
 use crate::cut::RunCut;
 use crate::input::Effect;
-use crate::lanes::{Candidate, Match, Next};
+use crate::lanes::{Candidate, Match, Next, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::{CANCEL_NOW, Run};
 use crate::state::{Source, backfill_of, is_of_backfill};
@@ -311,7 +311,8 @@ impl Deciding<'_> {
                 Candidate::Ready { .. } if !gates_are_open(state, run, task) => Candidate::HeldBack,
                 other => other,
             };
-            let next = self.term.lanes.next(look, |pool| state.pool_free(pool));
+            let share = |wants: &Wants, pool_slots, slots| state.has_share(wants, pool_slots, slots);
+            let next = self.term.lanes.next(look, |pool| state.pool_free(pool), share);
             match next {
                 Some(Next::Lease(found)) => self.lease(found),
                 Some(Next::Stale(no, task)) => {

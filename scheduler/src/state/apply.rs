@@ -6,7 +6,7 @@ use penstock_common::limits::MAX_ATTEMPTS_KEPT;
 use penstock_common::pipeline::Action;
 use penstock_common::{Event, Fence, Reason, RunNo, State as Word, Timestamp};
 
-use super::{Holder, State, Touched};
+use super::{Holder, State, Touched, is_of_backfill};
 use crate::machine::run::{self, Run};
 use crate::machine::{Broken, attempt};
 
@@ -74,6 +74,9 @@ impl State {
                 }
                 run.leased += 1;
                 self.last_fence = *fence;
+                if is_of_backfill(&run.record) {
+                    self.yielding.take(run.spec(*task));
+                }
                 if let Some(pool) = &run.spec(*task).pool {
                     *self.pool_used.entry(pool.clone()).or_default() += run.spec(*task).pool_slots;
                 }

@@ -199,6 +199,9 @@ impl Checker {
             assert!(!spec.action.is_the_schedulers(), "{name} needs no worker and waits");
             let idle = self.free_for(run, task);
             let Some(worker) = idle else { continue };
+            if run.yields && !self.has_share(spec) {
+                continue;
+            }
             if let Some(pool) = &spec.pool {
                 let free = self.pools.get(pool).copied().unwrap_or(0).saturating_sub(self.pool_used(pool));
                 // A wider one whose turn comes first keeps the pool for itself.
@@ -214,6 +217,14 @@ impl Checker {
             panic!("{name} waits beside a free slot of {worker}");
         }
         assert!(leader.next_deadline().is_some_and(|at| at > now), "work is left over: {:?}", leader.next_deadline());
+    }
+
+    /// Whether backfills hold less than half of what serves a task's queue.
+    fn has_share(&self, spec: &penstock_common::pipeline::Task) -> bool {
+        let takes = |(no, task, _): &&(RunNo, u32, penstock_common::SessionId)| self.runs[no].yields && self.runs[no].spec(*task).queue == spec.queue;
+        let used = self.live.values().filter(takes).count() as u32;
+        let open = self.sessions.values().filter(|s| !s.leaving && !self.drained.contains(&s.worker) && s.queues.contains(&spec.queue));
+        used == 0 || 2 * (used + 1) <= open.map(|s| s.slots).sum()
     }
 
     /// A worker with a free slot for a task.

@@ -163,3 +163,19 @@ fn a_pipeline_without_a_schedule_needs_to_be_told_how_long_intervals_are() {
     assert_eq!(intervals.len(), 3);
     let _ = (s(1), ScheduleSpec::GRACE);
 }
+
+#[test]
+fn it_holds_at_most_half_of_the_slots_so_that_what_falls_due_starts_at_once() {
+    let mut w = World::with(daily(), 4);
+    create(&mut w, BackfillAsked { max_active: Some(50), ..asked("b", 30) }).unwrap();
+    assert_eq!(w.workers["w"].running.len(), 2);
+    w.submit("by_hand");
+    assert_eq!(w.workers["w"].running.len(), 3);
+    w.pass(Millis(2 * HOUR.0));
+    assert_eq!(w.workers["w"].running.len(), 4, "the scheduled run of today too");
+    w.fail_over();
+    w.hello("w");
+    assert_eq!(w.workers["w"].running.len(), 4);
+    w.succeed_all();
+    assert_eq!(state(&w, "b"), State::Success);
+}
