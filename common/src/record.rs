@@ -378,6 +378,8 @@ pub struct TaskRecord {
     pub not_before: Option<Timestamp>,
     /// The run it started and waits for.
     pub child: Option<RunId>,
+    /// That run is being stopped, and the task ends for this reason once it has ended.
+    pub stopping: Option<Reason>,
     /// Failures spent of `retries` in this generation.
     pub failures: u32,
     /// Attempts lost in this generation.

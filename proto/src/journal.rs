@@ -73,6 +73,13 @@ impl From<Event> for v1::Event {
             Event::TaskWaiting { run, task, child, at } => {
                 Kind::TaskWaiting(v1::TaskWaiting { run: run.0, task, child: child.map_or(String::new(), |c| c.to_string()), at_ms: at.0 })
             }
+            Event::TaskStopping { run, task, reason, detail, at } => Kind::TaskStopping(v1::TaskStopping {
+                run: run.0,
+                task,
+                reason: reason.as_str().to_owned(),
+                detail: detail.to_string(),
+                at_ms: at.0,
+            }),
             Event::TaskExpanded { run, task, count, at } => Kind::TaskExpanded(v1::TaskExpanded { run: run.0, task, count, at_ms: at.0 }),
             Event::RunPaused { run, paused, audit } => Kind::RunPaused(v1::RunPaused { run: run.0, paused, audit: Some(audit.into()) }),
             Event::RunReopened { run, digest, at } => {
@@ -254,6 +261,13 @@ impl TryFrom<v1::Event> for Event {
                 run: RunNo(e.run),
                 task: e.task,
                 child: if e.child.is_empty() { None } else { Some(id("child", &e.child)?) },
+                at: Timestamp(e.at_ms),
+            },
+            Kind::TaskStopping(e) => Self::TaskStopping {
+                run: RunNo(e.run),
+                task: e.task,
+                reason: reason(&e.reason)?,
+                detail: e.detail.into(),
                 at: Timestamp(e.at_ms),
             },
             Kind::TaskExpanded(e) => Self::TaskExpanded { run: RunNo(e.run), task: e.task, count: e.count, at: Timestamp(e.at_ms) },

@@ -84,6 +84,7 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         ),
         ("attempt_waiting", Event::AttemptWaiting { run, task: 3, fence: Fence(900), until: Timestamp(5), detail: "no file".into(), at }),
         ("task_waiting", Event::TaskWaiting { run, task: 3, child: Some("below".parse().unwrap()), at }),
+        ("task_stopping", Event::TaskStopping { run, task: 3, reason: Reason::Timeout, detail: "too long".into(), at }),
         ("task_expanded", Event::TaskExpanded { run, task: 3, count: 100_000, at }),
         (
             "task_retrying",

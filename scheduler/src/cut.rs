@@ -104,6 +104,7 @@ pub(crate) fn record_of(run: &Run, index: u32) -> TaskRecord {
         changed_at: task.changed_at,
         not_before: task.not_before,
         child: rare.child,
+        stopping: rare.stopping,
         failures: task.failures,
         lost: task.lost,
         deaths: task.deaths,

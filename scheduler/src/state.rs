@@ -179,6 +179,12 @@ impl State {
         self.runs.get(&no).map(|run| (no, run))
     }
 
+    /// The run that a task waits for and that has not ended.
+    pub(crate) fn live_child(&self, run: &Run, task: u32) -> Option<RunNo> {
+        let id = run.task(task).child().filter(|_| run.task(task).waits())?;
+        self.run_by_id(id).filter(|(_, child)| !child.record.state.is_terminal()).map(|(no, _)| no)
+    }
+
     /// Whether a person keeps a run from starting anything. A pause keeps no clean-up of a cancelled run from running.
     pub(crate) fn is_paused(&self, run: &Run) -> bool {
         run.record.cancel.is_none() && self.is_asked_to_pause(run)

@@ -80,8 +80,18 @@ impl Term {
 
     fn index_run(&mut self, state: &State, no: RunNo, run: &Run) {
         self.touch_run(state, no);
+        if run.record.cancel.is_some() {
+            self.stop_children(state, no);
+        }
         if run.is_open() {
             (0..run.slots()).for_each(|task| self.touch_task(state, no, task));
+        }
+    }
+
+    /// A run was cancelled.
+    pub(crate) fn stop_children(&mut self, state: &State, no: RunNo) {
+        if state.children.contains_key(&no) {
+            self.stopping.insert(no, RunNo(0));
         }
     }
 
@@ -111,9 +121,6 @@ impl Term {
             self.forget(no);
         }
         self.gates.look_at(&Gate::Run(no));
-        if run.record.cancel.is_some() && state.children.contains_key(&no) {
-            self.stopping.insert(no, RunNo(0));
-        }
         match run.record.state {
             Word::Pending => {
                 self.starting.insert(run.record.pipeline.clone());
@@ -206,7 +213,7 @@ impl Term {
                 _ => {}
             },
             _ => {
-                if let Some(timeout) = spec.timeout {
+                if let Some(timeout) = spec.timeout.filter(|_| task.stopping().is_none()) {
                     self.timers.set(Timer::WaitedOut(no, index), task.changed_at.after(timeout));
                 }
             }

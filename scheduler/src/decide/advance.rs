@@ -7,16 +7,16 @@ use penstock_common::limits::{
     ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, MAX_LEASE_OUTPUT_BYTES, REQUEST_WINDOW_MS,
 };
 use penstock_common::metrics::Outputs;
-use penstock_common::pipeline::Action;
 use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
+use super::children::Stop;
 use super::{Deciding, lease_of, ranges};
 use crate::cut::RunCut;
 use crate::input::Effect;
 use crate::lanes::{Candidate, Match, Next, Wants};
 use crate::machine::rule::Verdict;
-use crate::machine::run::{CANCEL_NOW, Run};
+use crate::machine::run::Run;
 use crate::state::{Source, backfill_of, is_of_backfill};
 use crate::term::{candidate, gates_are_open, overdue_at};
 use crate::timers::Timer;
@@ -93,14 +93,15 @@ impl Deciding<'_> {
     fn waited_out(&mut self, no: RunNo, task: u32) {
         let Some(run) = self.state.runs.get(&no) else { return };
         let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
-        let child = run.task(task).child().cloned();
         let detail = format!("waited longer than its timeout of {timeout}");
-        match child {
-            Some(_) => self.fail_own(no, task, Reason::Timeout, &detail),
+        match (self.state.live_child(run, task), run.task(task).child()) {
+            (Some(child), _) => {
+                self.stop_child(no, task, child, Stop { reason: Reason::Timeout, now: false, by: "penstock", why: &detail })
+            }
+            (None, Some(_)) => self.fail_own(no, task, Reason::Timeout, &detail),
             // A person is not asked again.
-            None => self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail),
+            (None, None) => self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail),
         }
-        self.stop_child(child.as_ref(), "the task that started it waited too long");
     }
 
     fn time_out(&mut self, no: RunNo) {
@@ -121,52 +122,12 @@ impl Deciding<'_> {
         let (reason, teardowns) = (record.cancel.unwrap_or(reason), now || record.state == State::Pending);
         self.emit(Event::CancelRequested { run: no, reason, audit });
         self.emit(Event::TasksCancelled { run: no, reason, teardowns, at: self.now.now });
+        self.term.stop_children(self.state, no);
         let Some(run) = self.state.runs.get(&no) else { return };
         let of_run = self.state.leases.iter().filter(|(_, h)| h.run == no && (now || !run.spec(h.task).teardown));
         let running: Vec<_> = of_run.map(|(f, h)| (*f, h.session.clone())).collect();
         for (fence, session) in running {
             self.effect(Effect::Cancel { session, fence, reason });
-        }
-    }
-
-    /// The runs that tasks of a cancelled run waited for are cancelled as it was: as many as one input may, the rest at the next tick.
-    fn stop_children(&mut self) {
-        while self.room() > 0 {
-            let Some((&no, &from)) = self.term.stopping.first_key_value() else { return };
-            let next = self.state.runs.get(&no).and_then(|run| Some((self.child_to_stop(no, run, from)?, run)));
-            let Some((child, run)) = next else {
-                self.term.stopping.remove(&no);
-                continue;
-            };
-            self.term.stopping.insert(no, child);
-            let asked = run.record.audit.iter().rev().find(|audit| audit.verb.starts_with("cancel"));
-            let (by, note) = asked.map_or(("penstock", String::new()), |a| (&*a.by, a.note.to_string()));
-            let note = if note.is_empty() { format!("run {} was cancelled", run.record.id) } else { note };
-            let now = run.stops_now();
-            let audit = self.audit(if now { CANCEL_NOW } else { "cancel" }, "", by, &note);
-            self.stop_run(child, Reason::User, now, audit);
-        }
-    }
-
-    fn child_to_stop(&self, no: RunNo, run: &Run, from: RunNo) -> Option<RunNo> {
-        run.record.cancel?;
-        let now = run.stops_now();
-        let goes_on = |child: &&RunNo| {
-            let Some(child) = self.state.runs.get(*child) else { return false };
-            let Some(task) = child.record.parent.as_ref().map(|parent| parent.task).filter(|&t| run.check(t).is_ok()) else { return false };
-            let waits = matches!(&run.spec(task).action, Action::Pipeline(spec) if spec.wait);
-            let ended = matches!(run.task(task).state, State::Running | State::Cancelled);
-            let waited_for = waits && ended && run.task(task).child() == Some(&child.record.id);
-            waited_for && (child.record.cancel.is_none() || (now && !child.stops_now()))
-        };
-        self.state.children.get(&no)?.range(from..).find(goes_on).copied()
-    }
-
-    fn stop_child(&mut self, child: Option<&penstock_common::RunId>, note: &str) {
-        let Some((no, run)) = child.and_then(|id| self.state.run_by_id(id)) else { return };
-        if !run.record.state.is_terminal() && run.record.cancel.is_none() {
-            let audit = self.audit("cancel", "", "penstock", note);
-            self.stop_run(no, Reason::User, false, audit);
         }
     }
 

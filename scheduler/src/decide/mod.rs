@@ -3,6 +3,7 @@
 
 mod advance;
 mod backfill;
+mod children;
 mod command;
 mod fire;
 mod happen;
@@ -106,6 +107,10 @@ impl Deciding<'_> {
                 self.term.timers.drop(Timer::QueueTimeout(*run, *task));
                 None
             }
+            Event::TaskStopping { run, task, .. } => {
+                self.term.timers.drop(Timer::WaitedOut(*run, *task));
+                None
+            }
             Event::TaskEnded(end) => {
                 self.term.timers.drop_task(end.run, end.task);
                 None
@@ -203,7 +208,7 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
             let metrics: usize = ended.metrics.0.keys().map(|name| name.len() + 16).sum();
             ended.detail.len() + metrics + ended.outputs.bytes() + 8 * ended.outputs.0.len() + 32
         }
-        Event::AttemptWaiting { detail, .. } => detail.len(),
+        Event::AttemptWaiting { detail, .. } | Event::TaskStopping { detail, .. } => detail.len(),
         Event::TaskWaiting { child, .. } => child.as_ref().map_or(0, |id| id.as_str().len()),
         Event::TaskEnded(end) => end.detail.len() + end.outputs.bytes() + end.audit.as_ref().map_or(0, audit_bytes),
         Event::TasksSkipped { ranges, .. } => 6 * ranges.len(),

@@ -44,6 +44,8 @@ pub(crate) struct Rare {
     pub(crate) detail: Arc<str>,
     /// The run it started.
     pub(crate) child: Option<RunId>,
+    /// That run is being stopped, and the task ends for this reason once it has ended.
+    pub(crate) stopping: Option<Reason>,
     /// Of the items file it wrote.
     pub(crate) items: Option<Digest>,
 }
@@ -88,6 +90,11 @@ impl Task {
 
     pub(crate) fn child(&self) -> Option<&RunId> {
         self.rare.as_ref()?.child.as_ref()
+    }
+
+    /// Why it ends once the run that it waits for has ended.
+    pub(crate) fn stopping(&self) -> Option<Reason> {
+        self.rare.as_ref()?.stopping
     }
 
     /// RUNNING without a lease: a sensor between probes, a person, another run.

@@ -81,6 +81,7 @@ impl Checker {
             );
             assert_eq!(task.live().map(|a| a.fence), expected.live, "T4: the live fence of {name} of {}", record.id);
             assert_eq!((task.not_before, task.child()), (expected.not_before, expected.child.as_ref()), "{name} of {}", record.id);
+            assert_eq!(task.stopping(), expected.stopping, "{name} of {} is being stopped", record.id);
             let outputs = task.outputs.as_ref().map(|o| o.0.clone()).unwrap_or_default();
             assert_eq!(outputs, expected.outputs, "outputs of {name} of {}", record.id);
             bytes += outputs.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
@@ -115,6 +116,10 @@ impl Checker {
                 if let (Some(child), Some(Reason::Waiting)) = (&shadow.child, shadow.reason) {
                     let child = live(child).expect("a task waits for a run that is no more");
                     assert!(!child.state.is_terminal(), "{} of {} waits for {}, which has ended", run.name(task), run.id, child.id);
+                    let stopped = run.cancel.is_some() && (!run.spec(task).teardown || run.now);
+                    assert!(!stopped || shadow.stopping.is_some(), "{} of the cancelled {} does not stop", run.name(task), run.id);
+                    assert!(shadow.stopping.is_none() || child.cancel.is_some(), "{} is to be stopped and goes on", child.id);
+                    assert!(!run.now || child.now, "{} is to be stopped with its teardowns", child.id);
                 }
             }
             for branch in run.own().filter(|&t| run.spec(t).branch && run.tasks[t as usize].state == State::Success) {

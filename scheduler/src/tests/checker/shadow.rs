@@ -61,6 +61,7 @@ pub(in crate::tests) struct TaskShadow {
     pub(super) outputs: BTreeMap<String, String>,
     pub(super) items: Option<Digest>,
     pub(super) child: Option<RunId>,
+    pub(super) stopping: Option<Reason>,
 }
 
 /// How those below read an end.
