@@ -19,7 +19,7 @@ use crate::pipeline::schema;
 fn to_json(text: &str) -> Value {
     fn value(node: &Node<'_>) -> Value {
         match node.kind() {
-            Kind::Scalar { text, plain } => match (resolve(text), plain) {
+            Kind::Scalar { text, plain, .. } => match (resolve(text), plain) {
                 (Core::Null, true) => Value::Null,
                 (Core::Bool(b), true) => b.into(),
                 (Core::Int(Some(n)), true) => n.into(),

@@ -38,7 +38,7 @@ fn short_or_mapping<T: Default>(r: &mut Reader, node: &Node<'_>, table: &'static
             r.mapping(node, &[table], &mut raw);
             lacks(r, node, main);
         }
-        Kind::Scalar { text, plain } if !(*plain && super::scalar::resolve(text) == super::scalar::Core::Null) => {
+        Kind::Scalar { text, plain, .. } if !(*plain && super::scalar::resolve(text) == super::scalar::Core::Null) => {
             r.short(node, table, main, &mut raw);
         }
         _ => {
