@@ -10,6 +10,7 @@ mod retries;
 mod scheduled;
 mod sql;
 mod task;
+mod timing;
 mod wait;
 mod zone;
 
@@ -24,6 +25,10 @@ pub(super) use self::retries::{backoff, check_delays, exit_codes, policy, reason
 pub(super) use self::scheduled::{approve, child, child_name, child_params, message};
 pub(super) use self::sql::{bind, connection, sql, statement, statements};
 pub(super) use self::task::tasks;
+pub(super) use self::timing::{
+    catchup, cron, date, event, grace, landing, landing_path, period, schedule, trigger_name, trigger_params, triggers, upstream,
+    upstream_names, upstreams,
+};
 pub(super) use self::wait::{every, file, time, wait};
 pub(super) use self::zone::timezone;
 
