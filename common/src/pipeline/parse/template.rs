@@ -34,6 +34,8 @@ pub(super) struct Names {
     pub(super) previous: Vec<String>,
     /// Whether it uses `item`.
     pub(super) item: bool,
+    /// Whether it uses `interval`, that of the run itself.
+    pub(super) interval: bool,
     /// Roots that are none of [`ROOTS`] and no function of the engine.
     pub(super) others: Vec<String>,
     /// `interval.X` and the like that is not there, and what is.
@@ -76,7 +78,21 @@ impl Templates {
         names
     }
 
+    /// The roots of all names that `text` uses, whatever they are; none where that is not certain.
+    pub(super) fn roots(&self, text: &str) -> Result<BTreeSet<String>, Fault> {
+        if !has_tags(text) {
+            return Ok(BTreeSet::new());
+        }
+        let roots = self.paths(text)?.into_iter().map(|path| path.split('.').next().unwrap_or_default().to_owned());
+        Ok(roots.filter(|root| !self.functions.contains(root)).collect())
+    }
+
     fn compile(&self, text: &str) -> Result<Names, Fault> {
+        Ok(self.sorted(self.paths(text)?))
+    }
+
+    /// The names that `text` uses, with their members; none where that is not certain.
+    fn paths(&self, text: &str) -> Result<BTreeSet<String>, Fault> {
         if text.len() > MAX_TAG_BYTES && tag_bytes(text).is_none_or(|bytes| bytes > MAX_TAG_BYTES) {
             return Err(Fault {
                 message: "the expressions of this template are too long".to_owned(),
@@ -96,9 +112,9 @@ impl Templates {
         })?;
         // `set` and macros make names; where they hold is not known without running the template.
         if text.contains("{%") && ["set", "macro", "import", "call"].iter().any(|word| text.contains(word)) {
-            return Ok(Names::default());
+            return Ok(BTreeSet::new());
         }
-        Ok(self.sorted(template.undeclared_variables(true)))
+        Ok(template.undeclared_variables(true).into_iter().collect())
     }
 
     /// The names that an expression uses.
@@ -126,18 +142,19 @@ impl Templates {
                     .to_owned(),
             }
         })?;
-        Ok(self.sorted(expression.undeclared_variables(true)))
+        Ok(self.sorted(expression.undeclared_variables(true).into_iter().collect()))
     }
 
-    fn sorted(&self, paths: impl IntoIterator<Item = String>) -> Names {
+    fn sorted(&self, paths: BTreeSet<String>) -> Names {
         let mut names = Names::default();
-        for path in paths.into_iter().collect::<BTreeSet<_>>() {
+        for path in paths {
             let parts: Vec<&str> = path.splitn(4, '.').collect();
             match parts[..] {
                 ["params", name, ..] => names.params.push(name.to_owned()),
                 ["outputs", name, ..] => names.outputs.push(name.to_owned()),
                 ["previous", "outputs", name, ..] => names.previous.push(name.to_owned()),
                 ["item", ..] => names.item = true,
+                ["interval", ..] => names.interval = true,
                 [root, ..] if !ROOTS.contains(&root) && !self.functions.contains(root) => names.others.push(root.to_owned()),
                 _ => {}
             }
