@@ -380,6 +380,8 @@ pub struct TaskRecord {
     pub child: Option<RunId>,
     /// That run is being stopped, and the task ends for this reason once it has ended.
     pub stopping: Option<Reason>,
+    /// When its last try ended, where no attempt says it: a probe that was lost and then waited too long for another.
+    pub tried_until: Option<Timestamp>,
     /// Failures spent of `retries` in this generation.
     pub failures: u32,
     /// Attempts lost in this generation.

@@ -276,6 +276,7 @@ impl From<TaskRecord> for v1::Task {
             child: t.child.map_or(String::new(), |c| c.to_string()),
             items: bytes_of(t.items),
             stopping: word(t.stopping),
+            tried_until_ms: ms(t.tried_until),
         }
     }
 }
@@ -302,6 +303,7 @@ impl TryFrom<v1::Task> for TaskRecord {
             child: if t.child.is_empty() { None } else { Some(id("child", &t.child)?) },
             items: maybe_digest(&t.items)?,
             stopping: reason_of(&t.stopping)?,
+            tried_until: time(t.tried_until_ms),
         })
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn record_of(run: &Run, index: u32) -> TaskRecord {
         not_before: task.not_before,
         child: rare.child,
         stopping: rare.stopping,
+        tried_until: rare.tried_until,
         failures: task.failures,
         lost: task.lost,
         deaths: task.deaths,

@@ -186,6 +186,13 @@ impl Lanes {
         }
     }
 
+    /// A task waits for a slot no more. Those that waited longest are found first.
+    pub(crate) fn withdraw(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32) {
+        if let Some(lane) = self.lanes.get_mut(wants) {
+            lane.withdraw(priority, run, task);
+        }
+    }
+
     /// A run leases nothing more: its queued tasks go, so that none heaps up in a lane that no worker serves.
     pub(crate) fn forget(&mut self, run: RunNo) {
         for lane in self.lanes.values_mut() {
@@ -356,6 +363,21 @@ impl Lane {
             entry.remove();
         }
         Some((run, task))
+    }
+
+    fn withdraw(&mut self, priority: i32, run: RunNo, task: u32) {
+        let Some(rotation) = self.ready.get_mut(&Reverse(priority)) else { return };
+        let Some(tasks) = rotation.tasks.get_mut(&run) else { return };
+        if let Some(at) = tasks.iter().position(|(waiting, _)| *waiting == task) {
+            tasks.remove(at);
+        }
+        if tasks.is_empty() {
+            rotation.tasks.remove(&run);
+            rotation.order.retain(|other| *other != run);
+        }
+        if rotation.order.is_empty() {
+            self.ready.remove(&Reverse(priority));
+        }
     }
 
     fn forget(&mut self, run: RunNo) {

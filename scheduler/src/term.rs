@@ -37,6 +37,8 @@ pub(crate) struct Term {
     pub(crate) opening: BTreeSet<(RunNo, u32)>,
     /// Tasks whose turn has come and that need no worker.
     pub(crate) acting: BTreeSet<(RunNo, u32)>,
+    /// Sensors whose timeout has passed and that may look once more.
+    pub(crate) waited_out: BTreeSet<(RunNo, u32)>,
     /// Something may be leased that could not be before.
     pub(crate) matching: bool,
     pub(crate) timers: Timers,
@@ -170,6 +172,9 @@ impl Term {
         if run.is_gone(index) {
             return;
         }
+        if let Some(at) = sensor_waits_until(run, index) {
+            self.timers.set(Timer::WaitedOut(no, index), at);
+        }
         match task.state {
             Word::Pending => match run.verdict_of(index) {
                 Verdict::Wait => {}
@@ -228,7 +233,7 @@ impl Term {
             Some(gate) => self.gates.park(gate, waiting),
             None => self.enter(run, waiting),
         }
-        if let Some(timeout) = spec.queue_timeout.filter(|_| !run.task(index).waits()) {
+        if let Some(timeout) = spec.queue_timeout {
             self.timers.set(Timer::QueueTimeout(no, index), self.now.after(timeout));
         }
     }
@@ -272,6 +277,19 @@ impl Term {
         for gate in every_gate(run, no, index) {
             self.gates.left(&gate, no, index);
         }
+    }
+
+    /// A task that waits for its turn does so no more, and may again.
+    pub(crate) fn withdraw(&mut self, run: &Run, no: RunNo, index: u32) {
+        let spec = run.spec(index);
+        let (wants, pool) = (wants(spec), spec.pool.clone().map(Gate::Pool));
+        for gate in every_gate(run, no, index).chain(pool) {
+            self.gates.withdraw(&gate, &wants, spec.priority, (no, index));
+        }
+        if let Some(wants) = wants {
+            self.lanes.withdraw(&wants, spec.priority, no, index);
+        }
+        self.left(run, no, index);
     }
 
     /// A task's turn has come and a limit of its run was reached meanwhile: it goes back to that gate.
@@ -342,8 +360,12 @@ impl Term {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let backlog = self.has_to_settle() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
-        if backlog { Some(Timestamp(0)) } else { self.timers.first().into_iter().chain(self.fire_deadline()).chain(self.gathered.first()).min() }
+        let backlog =
+            self.has_to_settle() || !self.waited_out.is_empty() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
+        if backlog {
+            return Some(Timestamp(0));
+        }
+        self.timers.first().into_iter().chain(self.fire_deadline()).chain(self.gathered.first()).min()
     }
 }
 
@@ -396,6 +418,14 @@ pub(crate) fn is_open(state: &State, gate: &Gate) -> bool {
         Gate::Run(no) => state.runs.get(no).is_none_or(|run| below(run.leased, run.plan.pipeline.max_active_tasks)),
         Gate::Pool(_) => false,
     }
+}
+
+/// When a sensor that holds no lease has waited for too long, from its first probe on.
+pub(crate) fn sensor_waits_until(run: &Run, index: u32) -> Option<Timestamp> {
+    let task = run.task(index);
+    let Action::Wait(wait) = &run.spec(index).action else { return None };
+    let between_probes = task.reason == Some(Reason::Waiting) || task.state == Word::Retry;
+    Some(task.first_leased(run.record.generation_at).filter(|_| between_probes)?.after(wait.timeout?))
 }
 
 const OVERDUE_SLACK: Millis = Millis(30_000);

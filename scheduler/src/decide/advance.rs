@@ -7,6 +7,7 @@ use penstock_common::limits::{
     ARCHIVED_ID_WINDOW_MS, KEEP_UNSUCCESSFUL_MS, KEEP_UNSUCCESSFUL_RUNS, MAX_LEASE_OUTPUT_BYTES, REQUEST_WINDOW_MS,
 };
 use penstock_common::metrics::Outputs;
+use penstock_common::pipeline::Action;
 use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::lanes::{Candidate, Match, Next, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::state::{Source, backfill_of, is_of_backfill};
-use crate::term::{candidate, gates_are_open, overdue_at};
+use crate::term::{candidate, gates_are_open, overdue_at, sensor_waits_until};
 use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
@@ -32,16 +33,25 @@ impl Deciding<'_> {
         self.start_gathered();
         self.stop_children();
         loop {
+            self.settle();
+            self.lease_ready();
+            if !self.give_up() {
+                return;
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
             self.settle_tasks();
             self.end_runs();
             self.handle_inbox();
             self.advance_backfills();
             self.start_runs();
             if self.room() == 0 || !self.term.has_to_settle() {
-                break;
+                return;
             }
         }
-        self.lease_ready();
     }
 
     /// What follows from tasks that ended or may start: skips open and open skips, until neither does.
@@ -75,7 +85,7 @@ impl Deciding<'_> {
             Timer::WaitedOut(no, task) => self.waited_out(no, task),
             Timer::QueueTimeout(no, task) => {
                 let waits = matches!(candidate(self.state, self.term.now, no, task), Candidate::Ready { .. });
-                if waits && self.state.runs.get(&no).is_some_and(|run| !run.task(task).waits()) {
+                if waits {
                     self.end_task(no, task, State::Failed, Some(Reason::QueueTimeout), "");
                 }
             }
@@ -89,9 +99,34 @@ impl Deciding<'_> {
         }
     }
 
-    /// A person or another run was waited for too long.
+    /// A sensor that has waited too long looks once more if there is a slot for it; if not it ends. Whether one did.
+    fn give_up(&mut self) -> bool {
+        let mut any = false;
+        while self.room() > 0 && !self.term.matching {
+            let Some((no, task)) = self.term.waited_out.pop_first() else { break };
+            let Some(run) = self.state.runs.get(&no).filter(|run| run.is_open()) else { continue };
+            let Action::Wait(wait) = &run.spec(task).action else { continue };
+            let over = sensor_waits_until(run, task).is_some_and(|end| end <= self.term.now);
+            let Some(timeout) = wait.timeout.filter(|_| over) else { continue };
+            let saw = run.task(task).attempts.last().map(|a| a.detail.clone()).unwrap_or_default();
+            self.term.withdraw(run, no, task);
+            let detail = format!("not so after {timeout} of waiting, and there is no slot for another probe: {saw}");
+            match wait.skip_on_timeout {
+                true => self.end_task(no, task, State::Skipped, Some(Reason::Task), &detail),
+                false => self.fail_own(no, task, Reason::Timeout, &detail),
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// A person, another run or what a sensor looks for was waited for too long.
     fn waited_out(&mut self, no: RunNo, task: u32) {
         let Some(run) = self.state.runs.get(&no) else { return };
+        if matches!(run.spec(task).action, Action::Wait(_)) {
+            self.term.waited_out.insert((no, task));
+            return;
+        }
         let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
         let detail = format!("waited longer than its timeout of {timeout}");
         match (self.state.live_child(run, task), run.task(task).child()) {

@@ -20,7 +20,7 @@ use penstock_common::event::TaskEnded;
 use penstock_common::lease::{Lease, Previous};
 use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
-use penstock_common::record::{AttemptRecord, Audit};
+use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Now, Reason, RunId, RunNo, SessionId, Timestamp};
 
 use crate::gates::Gate;
@@ -100,7 +100,7 @@ impl Deciding<'_> {
     pub(crate) fn emit(&mut self, event: Event) {
         let session = match &event {
             Event::AttemptLeased { run, task, session, .. } => {
-                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                self.term.timers.drop_task(*run, *task);
                 Some(session.clone())
             }
             Event::TaskWaiting { run, task, .. } => {
@@ -285,7 +285,7 @@ pub(crate) fn lease_of(state: &State, run: &Run, index: u32, number: u32, fence:
         outputs: outputs.collect(),
         previous: previous_of(state, run, index),
         zone: run.plan.zone.clone(),
-        first_leased_at: first_leased(run, index).unwrap_or(at),
+        first_leased_at: run.task(index).first_leased(run.record.generation_at).unwrap_or(at),
         traceparent: traceparent(run, fence),
     }
 }
@@ -299,15 +299,6 @@ fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
     let wanted = planned.remembers.iter().map(|&node| &run.plan.task(node).id);
     let outputs = wanted.map(|id| (id.clone(), left.get(id).cloned().unwrap_or_default())).collect();
     Some(Previous { interval: *earlier, outputs })
-}
-
-/// When the present try began: a sensor's attempt goes on over probes, and over workers that were lost.
-fn first_leased(run: &Run, index: u32) -> Option<Timestamp> {
-    let of_generation = |a: &&AttemptRecord| a.leased_at >= run.record.generation_at;
-    let mut attempts = run.task(index).attempts.iter().rev().take_while(of_generation).peekable();
-    let running = attempts.next_if(|a| a.state == penstock_common::State::Running);
-    let lost = attempts.take_while(|a| a.reason == Some(Reason::Lost)).last();
-    lost.or(running).map(|attempt| attempt.leased_at)
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

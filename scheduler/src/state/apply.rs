@@ -213,7 +213,11 @@ impl State {
                 match end.not_before {
                     Some(not_before) => {
                         run.go(task, Word::Retry, end.reason, end.at, cut)?;
-                        run.task_mut(task, cut).not_before = Some(not_before);
+                        let state = run.task_mut(task, cut);
+                        state.not_before = Some(not_before);
+                        if state.attempts.last().is_some_and(|a| a.reason == Some(Reason::Lost)) {
+                            state.rare().tried_until = Some(end.at);
+                        }
                         touched.push(Touched::Task(no, task));
                     }
                     None => self.settle(no, task, end.at, touched)?,

@@ -78,8 +78,13 @@ pub(super) fn approve(message: &str) -> Action {
 }
 
 pub(super) fn sensor() -> Action {
+    waiting_for(None, false)
+}
+
+/// A sensor that waits for so long.
+pub(super) fn waiting_for(timeout: Option<Millis>, skip_on_timeout: bool) -> Action {
     let until = Until::File { path: "x".to_owned(), settle: Millis(0) };
-    Action::Wait(Wait { until, every: s(30), timeout: None, skip_on_timeout: false })
+    Action::Wait(Wait { until, every: s(30), timeout, skip_on_timeout })
 }
 
 pub(super) fn child(pipeline: &str) -> Action {

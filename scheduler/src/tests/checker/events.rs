@@ -306,6 +306,8 @@ impl Checker {
         let child = shadow.child.as_ref().filter(|_| waits).and_then(child_state);
         let ready = run.ready(end.task, now);
         let stops = run.cancel.is_some() && (!spec.teardown || run.now);
+        let waits_out = run.waits_until(end.task).is_some_and(|end| end <= now);
+        let skips = matches!(&spec.action, Action::Wait(wait) if wait.skip_on_timeout);
         let right = match (end.state, end.reason) {
             (_, Some(Reason::Marked)) => true,
             (State::Success, None) => {
@@ -316,6 +318,8 @@ impl Checker {
             (State::Failed, Some(Reason::RunFailed)) => {
                 child.is_some_and(|s| s.is_terminal() && s != State::Success) && shadow.stopping.is_none() && !stops
             }
+            (State::Failed, Some(Reason::Timeout)) if waits_out => !skips,
+            (State::Skipped, Some(Reason::Task)) => waits_out && skips,
             (State::Failed, Some(Reason::Timeout)) => {
                 let over = shadow.stopping == Some(Reason::Timeout) && child.is_some_and(State::is_terminal) && !stops;
                 waits && shadow.changed_at.after(spec.timeout.unwrap()) <= now && (over || shadow.child.is_none())
@@ -351,7 +355,7 @@ impl Checker {
             _ => (shadow.outputs, shadow.items) = (BTreeMap::new(), None),
         }
         shadow.failures += u32::from(end.state == State::Failed);
-        shadow.stopping = None;
+        (shadow.stopping, shadow.first_probe) = (None, None);
         match end.not_before {
             Some(not_before) => {
                 assert_eq!(end.state, State::Failed, "T1: only what failed is tried again");
@@ -409,7 +413,7 @@ fn spend(shadow: &mut TaskShadow, ended: &Ended) {
             shadow.lost += 1;
             shadow.deaths += u32::from(ended.worker_died);
         }
-        _ => shadow.failures += 1,
+        _ => (shadow.failures, shadow.first_probe) = (shadow.failures + 1, None),
     }
 }
 

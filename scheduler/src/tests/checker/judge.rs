@@ -17,7 +17,7 @@ impl Checker {
     /// Judges the leader after a step that left nothing undone.
     pub(in crate::tests) fn judge(&self, leader: &Scheduler, now: Timestamp) {
         self.state_agrees(leader);
-        self.nothing_is_due();
+        self.nothing_is_due(now);
         self.term_agrees(leader, now);
         self.timers_agree(leader, now);
         self.nothing_idles(leader, now);
@@ -99,7 +99,7 @@ impl Checker {
     }
 
     /// What upstreams, children, and branches have decided is done.
-    fn nothing_is_due(&self) {
+    fn nothing_is_due(&self, now: Timestamp) {
         let live = |id: &RunId| self.runs.values().find(|run| run.id == *id && run.archived.is_none());
         for run in self.runs.values().filter(|run| run.archived.is_none() && run.state == State::Running) {
             for task in run.own() {
@@ -113,6 +113,7 @@ impl Checker {
                     let mapped = run.spec(task).for_each.is_some() && shadow.instance.is_none();
                     assert!(!can || (!mapped && matches!(run.condition(task), None | Some(Ok(true)))), "{} is not opened", run.name(task));
                 }
+                assert!(run.waits_until(task).is_none_or(|end| end > now), "{} of {} waits beyond its timeout", run.name(task), run.id);
                 if let (Some(child), Some(Reason::Waiting)) = (&shadow.child, shadow.reason) {
                     let child = live(child).expect("a task waits for a run that is no more");
                     assert!(!child.state.is_terminal(), "{} of {} waits for {}, which has ended", run.name(task), run.id, child.id);
