@@ -16,6 +16,7 @@ pub mod paths;
 pub mod pipeline;
 pub mod record;
 pub mod selector;
+pub mod sql;
 pub mod state;
 pub mod time;
 
