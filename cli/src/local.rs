@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::Run;
-use crate::serve::{default_slots, incoming, random, terminated};
+use crate::serve::{default_slots, host_name, incoming, random, terminated};
 use crate::show::progress::Progress;
 use crate::{BAD_INPUT, interval, show, tools};
 
@@ -97,8 +97,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = tools::host(&worker_config.name, folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
-    let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
+    // No other worker is of this machine and this directory.
+    let place = std::path::absolute(&args.state).unwrap_or_else(|_| args.state.clone());
+    let who = tools::Identity { cluster: format!("run:{}:{}", host_name(), place.display()), name: &worker_config.name };
+    let host = tools::host(who, folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
+    let mut worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
     let outcome = tokio::select! {
@@ -107,9 +110,15 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
             Ok(()) => Err(anyhow::anyhow!("the coordinator stopped by itself")),
             Err(error) => Err(error.into()),
         },
+        ended = &mut worker => match ended? {
+            Ok(()) => Err(anyhow::anyhow!("the worker stopped by itself")),
+            Err(error) => Err(error.into()),
+        },
     };
     stop_worker.send_replace(true);
-    drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    if !worker.is_finished() {
+        drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    }
     stop_coordinator.send_replace(true);
     if !coordinator.is_finished() {
         drop(tokio::time::timeout(Duration::from_secs(10), coordinator).await);

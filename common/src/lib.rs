@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod record;
 pub mod schedule;
 pub mod selector;
+pub mod sql;
 pub mod state;
 pub mod time;
 

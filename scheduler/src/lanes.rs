@@ -187,9 +187,9 @@ impl Lanes {
     }
 
     /// A task waits for a slot no more. Those that waited longest are found first.
-    pub(crate) fn withdraw(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32) {
+    pub(crate) fn withdraw(&mut self, wants: &Wants, rank: Rank, run: RunNo, task: u32) {
         if let Some(lane) = self.lanes.get_mut(wants) {
-            lane.withdraw(priority, run, task);
+            lane.withdraw(rank, run, task);
         }
     }
 
@@ -365,8 +365,8 @@ impl Lane {
         Some((run, task))
     }
 
-    fn withdraw(&mut self, priority: i32, run: RunNo, task: u32) {
-        let Some(rotation) = self.ready.get_mut(&Reverse(priority)) else { return };
+    fn withdraw(&mut self, rank: Rank, run: RunNo, task: u32) {
+        let Some(rotation) = self.ready.get_mut(&rank) else { return };
         let Some(tasks) = rotation.tasks.get_mut(&run) else { return };
         if let Some(at) = tasks.iter().position(|(waiting, _)| *waiting == task) {
             tasks.remove(at);
@@ -376,7 +376,7 @@ impl Lane {
             rotation.order.retain(|other| *other != run);
         }
         if rotation.order.is_empty() {
-            self.ready.remove(&Reverse(priority));
+            self.ready.remove(&rank);
         }
     }
 

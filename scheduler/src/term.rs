@@ -287,7 +287,7 @@ impl Term {
             self.gates.withdraw(&gate, &wants, spec.priority, (no, index));
         }
         if let Some(wants) = wants {
-            self.lanes.withdraw(&wants, spec.priority, no, index);
+            self.lanes.withdraw(&wants, Rank::new(is_of_backfill(&run.record), spec.priority), no, index);
         }
         self.left(run, no, index);
     }
