@@ -199,19 +199,13 @@ impl Plan {
 
     /// Reads a document and plans it: every error of the file at once, cycles among them.
     pub fn load(file: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
-        let document = parse(file, text)?;
-        let Document { pipeline, warnings, tasks: places, edges } = document;
+        let Document { pipeline, warnings, tasks: places, .. } = parse(file, text)?;
         Self::compile(pipeline).map(|plan| (plan, warnings)).map_err(|error| {
-            let at = match &error {
-                PlanError::Cycle(cycle) => match cycle.as_slice() {
-                    [upstream, task, ..] => edges.get(&(task.clone(), upstream.clone())),
-                    _ => None,
-                },
-                PlanError::MissingUpstream { task, .. } | PlanError::Items { task, .. } => places.get(task),
-            };
-            let hint = match &error {
-                PlanError::Items { .. } => "a list has at most 100,000 items",
-                _ => "remove one of these dependencies: a task can only wait for tasks that do not wait for it",
+            let (at, hint) = match &error {
+                PlanError::Items { task, .. } => (places.get(task), "a list has at most 100,000 items"),
+                // The document's check has found these.
+                PlanError::MissingUpstream { task, .. } => (places.get(task), ""),
+                PlanError::Cycle(_) => (None, ""),
             };
             let diagnostic =
                 Diagnostic { at: at.copied().unwrap_or_default(), message: error.to_string(), hint: hint.to_owned(), warning: false };

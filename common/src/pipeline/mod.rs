@@ -1,7 +1,7 @@
 //! The pipeline document: the model every other part works on, and how text becomes it.
 //!
 //! [`parse`] reads YAML or JSON into a [`Document`] or returns *all* that is wrong with it, each with line,
-//! column and a hint. Cycles are found by the scheduler's plan, which adds its diagnostics to these.
+//! column and a hint.
 
 mod action;
 mod diagnostic;

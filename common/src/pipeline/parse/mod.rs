@@ -6,8 +6,7 @@
 //!            └──────────────────────────┴──────────── found ◀────────────────────┘
 //! ```
 //!
-//! Not here: cycles, which the scheduler's plan finds. Nothing panics, whatever the text; time and memory are bounded by
-//! the limits on documents. How it is tested: `tests.rs`, each error at its line and column, and random texts.
+//! Nothing panics, whatever the text; time and memory are bounded by the limits on documents. How it is tested: `tests.rs`, each error at its line and column, and random texts.
 
 pub(super) mod fields;
 mod found;
