@@ -120,6 +120,11 @@ impl Scheduler {
         self.state.seq = seq;
     }
 
+    /// What [`Input::Register`] would answer, by the same function: the version, and whether it would be a new one.
+    pub fn would_register(&self, plan: &Plan) -> Result<(u32, bool), Rejection> {
+        decide::would_register(&self.state, plan)
+    }
+
     /// State, for reading.
     pub fn state(&self) -> &State {
         &self.state

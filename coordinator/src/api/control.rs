@@ -83,6 +83,13 @@ impl v1::control_server::Control for Control {
         self.register_pipeline(request.into_inner()).await.map(Response::new)
     }
 
+    async fn would_register(
+        &self,
+        request: Request<v1::WouldRegisterRequest>,
+    ) -> Result<Response<v1::WouldRegisterResponse>, Status> {
+        self.would_register_pipeline(request.into_inner()).await.map(Response::new)
+    }
+
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let v1::SubmitRequest { run_id, pipeline, version, params, interval, by, only } = request.into_inner();
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;

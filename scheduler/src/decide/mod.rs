@@ -26,6 +26,8 @@ use crate::state::State;
 use crate::term::Term;
 use crate::timers::Timer;
 
+pub(crate) use submit::would_register;
+
 /// A decision in the making.
 pub(crate) struct Deciding<'a> {
     pub(crate) state: &'a mut State,

@@ -10,33 +10,27 @@ use penstock_common::{Event, RunNo};
 use super::{Deciding, bounded, ranges};
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
+use crate::state::State;
 
 impl Deciding<'_> {
     /// The same definition as the newest version is that version; so registering may be repeated.
     pub(crate) fn register(&mut self, plan: Arc<Plan>) -> Result<Answer, Rejection> {
-        let name = plan.pipeline.name.clone();
-        let digest = plan.digest;
-        let pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
-        if let Some(pool) = pools.into_iter().find(|pool| !self.state.pools.contains_key(*pool)) {
-            return Err(Rejection::UnknownPool { pipeline: name, pool: pool.clone() });
+        let (version, created) = would_register(self.state, &plan)?;
+        if !created {
+            return Ok(Answer::Version { version, created });
         }
+        let (name, digest) = (plan.pipeline.name.clone(), plan.digest);
         let versions = self.state.pipelines.get(&name);
-        let newest = versions.and_then(|v| v.by_number.last_key_value()).map(|(n, (digest, _))| (*n, *digest));
-        let is_off = versions.is_some_and(|v| v.unregistered.is_some());
-        if let Some((version, _)) = newest.filter(|(_, known)| *known == digest && !is_off) {
-            return Ok(Answer::Version { version, created: false });
-        }
         let dropped = versions.map_or_else(Vec::new, |v| {
             let bound = |n: &u32| self.state.runs.values().any(|run| run.record.pipeline == name && run.record.version == *n);
             let surplus = (v.by_number.len() + 1).saturating_sub(MAX_VERSIONS_PER_PIPELINE);
             v.by_number.keys().copied().filter(|n| !bound(n)).take(surplus).collect()
         });
         self.state.learn(plan);
-        let version = newest.map_or(1, |(n, _)| n + 1);
         // The new version may allow more active runs.
         self.term.starting.insert(name.clone());
         self.emit(Event::PipelineRegistered { pipeline: name, version, digest, dropped, at: self.now.now });
-        Ok(Answer::Version { version, created: true })
+        Ok(Answer::Version { version, created })
     }
 
     /// A run id is a run's once; the same submit again is answered with the same run.
@@ -91,6 +85,20 @@ impl Deciding<'_> {
         })));
         Ok(Answer::Run { run: submit.run, created: true, version })
     }
+}
+
+/// The version that a definition is or would be, and whether that is a new one.
+pub(crate) fn would_register(state: &State, plan: &Plan) -> Result<(u32, bool), Rejection> {
+    let name = &plan.pipeline.name;
+    let mut pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
+    if let Some(pool) = pools.find(|pool| !state.pools.contains_key(*pool)) {
+        return Err(Rejection::UnknownPool { pipeline: name.clone(), pool: pool.clone() });
+    }
+    let Some(versions) = state.pipelines.get(name) else { return Ok((1, true)) };
+    Ok(match versions.by_number.last_key_value() {
+        Some((version, (known, _))) if *known == plan.digest && versions.unregistered.is_none() => (*version, false),
+        newest => (newest.map_or(1, |(version, _)| version + 1), true),
+    })
 }
 
 /// The tasks that a submit does not ask for.
