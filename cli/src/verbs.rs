@@ -14,6 +14,7 @@ use crate::show::progress::Progress;
 use crate::show::{self, json, pages, table};
 use crate::{interval, local};
 
+mod files;
 mod people;
 mod registry;
 

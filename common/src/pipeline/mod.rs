@@ -14,5 +14,5 @@ pub use action::{Action, Approve, Body, ChildRun, Container, Http, Pull, Setting
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use flow::{Condition, Dependency, Expect, ExpectAction, ForEach, MaxFailed, TriggerRule};
 pub use model::{ExitPolicy, Jitter, Param, ParamType, Pipeline, Retries, Task};
-pub use parse::{Document, parse};
+pub use parse::{Document, Likeness, likeness, parse};
 pub use schema::schema;

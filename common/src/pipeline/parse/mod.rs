@@ -11,6 +11,7 @@
 pub(super) mod fields;
 mod found;
 pub(super) mod keys;
+mod likeness;
 mod merge;
 mod node;
 mod scalar;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use self::fields::Reader;
 use self::keys::{TOP, Top};
 use self::node::Kind;
+pub use self::likeness::{Likeness, likeness};
 use super::{Diagnostic, Diagnostics, Location, Pipeline};
 use crate::TaskId;
 
