@@ -69,7 +69,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let links = || chain.iter().map(link).collect::<Vec<_>>();
             let line = |w: &v1::Why| {
                 let remedy = if w.remedy.is_empty() { String::new() } else { format!("    {}\n", w.remedy) };
-                format!("{}\n{remedy}", w.text)
+                let text: Vec<String> = w.text.lines().map(show::printable).collect();
+                format!("{}\n{remedy}", text.join("\n    "))
             };
             out(client.output, || json!(links()), || chain.iter().map(line).collect())
         }
@@ -129,7 +130,7 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
         Output::Table => {
             let run = pages::for_people(client, run_id).await?;
             progress.summary(&run, std::path::Path::new(""));
-            run.run
+            run.run.run
         }
     };
     let succeeded = State::from(run.state()) == State::Success;

@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod record;
 pub mod selector;
 pub mod state;
+pub mod suggest;
 pub mod time;
 
 pub use digest::Digest;

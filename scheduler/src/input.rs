@@ -356,6 +356,16 @@ pub enum Rejection {
         /// The name.
         task: TaskKey,
     },
+    /// A submit for a task that the pipeline has not.
+    #[error("pipeline {pipeline} has no task {task}: {hint}")]
+    NotOfPipeline {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The name.
+        task: TaskKey,
+        /// What may be meant.
+        hint: String,
+    },
     /// A verb that does not fit the task's state.
     #[error("task {task} of run {run} is {state}: {expected}")]
     WrongState {
@@ -369,7 +379,7 @@ pub enum Rejection {
         expected: &'static str,
     },
     /// A pipeline that a person took off.
-    #[error("pipeline {pipeline} was unregistered by {by} at {at}: register it again to run it")]
+    #[error("pipeline {pipeline} was unregistered by {} at {at}: register it again to run it", if by.is_empty() { "somebody" } else { by })]
     Unregistered {
         /// The pipeline.
         pipeline: PipelineName,

@@ -414,7 +414,7 @@ impl Param {
             ParamType::Bool => value.is_boolean(),
         };
         if !fits {
-            return Err(format!("{value} is not a {}", self.kind.as_str()));
+            return Err(format!("{value} is not of type {}", self.kind.as_str()));
         }
         if !self.values.is_empty() && !self.values.contains(value) {
             let allowed: Vec<_> = self.values.iter().map(ToString::to_string).collect();

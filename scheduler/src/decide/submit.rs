@@ -5,12 +5,16 @@ use std::sync::Arc;
 use penstock_common::event::RunCreated;
 use penstock_common::limits::{MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
 use penstock_common::record::Trigger;
-use penstock_common::{Event, RunNo};
+use penstock_common::suggest::closest;
+use penstock_common::{Event, RunNo, TaskKey};
 
 use super::{Deciding, bounded, ranges};
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
 use crate::state::State;
+
+/// Work for a "did you mean", as [`closest`] counts it.
+const SUGGESTION_WORK: usize = 1_000_000;
 
 impl Deciding<'_> {
     /// The same definition as the newest version is that version; so registering may be repeated.
@@ -109,7 +113,7 @@ fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> 
     let mut chosen = std::collections::BTreeSet::new();
     for selector in &submit.only {
         let known = plan.find(&selector.task.task).filter(|_| selector.task.index.is_none());
-        let node = known.ok_or_else(|| Rejection::UnknownTask { run: submit.run.clone(), task: selector.task.clone() })?;
+        let node = known.ok_or_else(|| not_of(plan, &selector.task))?;
         chosen.insert(node);
         if selector.above {
             chosen.extend(plan.cone([node], |t| &t.upstream));
@@ -119,4 +123,19 @@ fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> 
         }
     }
     Ok(ranges((0..plan.len() as u32).filter(|task| !chosen.contains(task))))
+}
+
+/// A submit chooses whole tasks of the pipeline.
+fn not_of(plan: &Plan, task: &TaskKey) -> Rejection {
+    let pipeline = plan.pipeline.name.clone();
+    let hint = if task.index.is_some() {
+        format!("a new run has no instances yet: name the whole task, {}", task.task)
+    } else {
+        let names = plan.tasks().iter().map(|t| t.id.as_str());
+        match closest(task.task.as_str(), names, &mut { SUGGESTION_WORK }) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("see what it has with: penstock pipelines {pipeline}"),
+        }
+    };
+    Rejection::NotOfPipeline { pipeline, task: task.clone(), hint }
 }

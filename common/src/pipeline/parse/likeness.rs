@@ -2,7 +2,7 @@
 
 use super::found::{Found, cut};
 use super::node::{self, Kind};
-use super::suggest;
+use crate::suggest;
 
 /// How much a text is like a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]

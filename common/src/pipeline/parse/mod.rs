@@ -15,7 +15,6 @@ mod likeness;
 mod merge;
 mod node;
 mod scalar;
-mod suggest;
 mod syntax;
 mod template;
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Reader {
                 if value.is_none() {
                     self.found.error(
                         at,
-                        format!("JSON has no {}", describe_scalar(text, true)),
+                        format!("JSON cannot hold {}", describe_scalar(text, true)),
                         "write a finite number, or put it in quotes",
                     );
                 }
