@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::files::{self, Found};
 use super::{connect, out};
+use crate::BAD_INPUT;
 use crate::args::{self, Output, verbs};
 use crate::show::{self, json, table};
-use crate::BAD_INPUT;
 
 /// Registers all, or nothing if one of them is wrong.
 pub(super) async fn register(args: verbs::Register) -> anyhow::Result<ExitCode> {
