@@ -9,10 +9,12 @@ mod flow;
 mod model;
 mod parse;
 mod schema;
+mod uses;
 
 pub use action::{Action, Approve, Body, ChildRun, Container, Http, Pull, Setting, Sql, Statement, Until, Wait, strings};
 pub use diagnostic::{Diagnostic, Diagnostics, Location};
 pub use flow::{Condition, Dependency, Expect, ExpectAction, ForEach, MaxFailed, TriggerRule};
 pub use model::{ExitPolicy, Jitter, Param, ParamType, Pipeline, Retries, Task};
-pub use parse::{Document, Likeness, likeness, parse};
+pub use parse::{Document, Likeness, likeness, parse, with_uses};
 pub use schema::schema;
+pub use uses::{OutputsOf, Uses};

@@ -83,10 +83,7 @@ impl v1::control_server::Control for Control {
         self.register_pipeline(request.into_inner()).await.map(Response::new)
     }
 
-    async fn would_register(
-        &self,
-        request: Request<v1::WouldRegisterRequest>,
-    ) -> Result<Response<v1::WouldRegisterResponse>, Status> {
+    async fn would_register(&self, request: Request<v1::WouldRegisterRequest>) -> Result<Response<v1::WouldRegisterResponse>, Status> {
         self.would_register_pipeline(request.into_inner()).await.map(Response::new)
     }
 

@@ -50,7 +50,8 @@ mod tests {
         for text in ["pipeline: p\ntasks: {}\n", "{\"pipeline\": \"p\"}", "pipeline: p\n  broken: [\n", "{\"pipeline\": \"p\", ]"] {
             assert_eq!(likeness(text), Likeness::Is, "{text}");
         }
-        for text in ["pipline: p\ntasks: {}\n", "Pipeline: p\n", "pipelines: p\n", "{\"piplein\": 1}", "pipelin: [\n", "{\"pipelnie\": [}"] {
+        for text in ["pipline: p\ntasks: {}\n", "Pipeline: p\n", "pipelines: p\n", "{\"piplein\": 1}", "pipelin: [\n", "{\"pipelnie\": [}"]
+        {
             assert!(matches!(likeness(text), Likeness::Near(why) if why.contains("it has `")), "{text}");
         }
         assert_eq!(likeness("name: x\ntasks: {a: {noop: true}}\n"), Likeness::Near("it has `tasks`".to_owned()));

@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 
 use self::fields::Reader;
 use self::keys::{TOP, Top};
-use self::node::Kind;
 pub use self::likeness::{Likeness, likeness};
+use self::node::Kind;
 use super::{Diagnostic, Diagnostics, Location, Pipeline};
 use crate::TaskId;
 
@@ -64,6 +64,15 @@ pub fn parse(file: &str, text: &str) -> Result<Document, Diagnostics> {
         // A document is missing only where an error is noted.
         None => Err(Diagnostics { file: file.to_owned(), list: warnings }),
     }
+}
+
+/// Finds what tasks read of others, where no document was read: of a pipeline made by hand.
+pub fn with_uses(mut pipeline: Pipeline) -> Pipeline {
+    let mut templates = template::Templates::new();
+    for task in pipeline.tasks.values_mut() {
+        task.uses = templates.uses_of(task);
+    }
+    pipeline
 }
 
 fn require(reader: &mut Reader, root: &node::Node<'_>, keys: &[&str]) {

@@ -9,7 +9,7 @@ use super::super::node::{Kind, Node};
 use super::super::scalar::{Core, is_yaml_1_1_bool, resolve};
 use super::super::template::{Names, ROOTS, has_tags};
 use super::{Located, Reader, Template, Uses, describe_scalar};
-use crate::pipeline::Location;
+use crate::pipeline::{self, Location, Task};
 
 /// What the contexts of other tools call what ours has.
 const OTHER_CONTEXTS: [(&str, &str); 14] = [
@@ -159,6 +159,11 @@ impl Reader {
             return None;
         }
         Some(text)
+    }
+
+    /// What a task reads of others.
+    pub(in super::super) fn uses_of_task(&mut self, task: &Task) -> pipeline::Uses {
+        self.templates.uses_of(task)
     }
 
     fn note(&mut self, uses: Uses) {
