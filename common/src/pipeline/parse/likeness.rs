@@ -17,7 +17,7 @@ pub enum Likeness {
 
 /// Looks at the keys of the text, also of one that is no YAML.
 pub fn likeness(text: &str) -> Likeness {
-    let keys = keys(text);
+    let (keys, readable) = keys(text);
     if keys.iter().any(|key| key == "pipeline") {
         return Likeness::Is;
     }
@@ -25,20 +25,24 @@ pub fn likeness(text: &str) -> Likeness {
     match slip {
         Some(slip) => Likeness::Near(format!("it has `{}`", cut(slip))),
         None if keys.iter().any(|key| key == "tasks") => Likeness::Near("it has `tasks`".to_owned()),
+        None if !readable => Likeness::Near("nothing in it can be read".to_owned()),
         None => Likeness::None,
     }
 }
 
-/// The keys at the top; of what cannot be read all that may be one.
-fn keys(text: &str) -> Vec<String> {
+/// The keys at the top, and whether the text could be read; of one that cannot all that may be a key.
+fn keys(text: &str) -> (Vec<String>, bool) {
     if let Some(root) = node::read(text, &mut Found::new()) {
-        let Kind::Mapping(entries) = root.kind() else { return Vec::new() };
-        return entries.iter().map(|entry| entry.key.clone().into_owned()).collect();
+        let entries = match root.kind() {
+            Kind::Mapping(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        return (entries.iter().map(|entry| entry.key.clone().into_owned()).collect(), true);
     }
     let bare = |word: &str| word.trim().trim_start_matches(['{', ',']).trim().trim_matches(['"', '\'']).to_owned();
     let starts = text.lines().filter(|line| !line.starts_with([' ', '\t', '#'])).filter_map(|line| line.split_once(':'));
     let quoted = text.match_indices("\":").filter_map(|(end, _)| Some(&text[text[..end].rfind('"')?..end]));
-    starts.map(|(key, _)| bare(key)).chain(quoted.map(bare)).collect()
+    (starts.map(|(key, _)| bare(key)).chain(quoted.map(bare)).collect(), false)
 }
 
 #[cfg(test)]
@@ -55,7 +59,11 @@ mod tests {
             assert!(matches!(likeness(text), Likeness::Near(why) if why.contains("it has `")), "{text}");
         }
         assert_eq!(likeness("name: x\ntasks: {a: {noop: true}}\n"), Likeness::Near("it has `tasks`".to_owned()));
-        for text in ["", "replicas: 3\n", "- a\n- b\n", "name: x\njobs:\n  tasks: 1\n", "{{ helm }}\n", "\u{0}"] {
+        // An emptied file and a broken one may have been a pipeline.
+        for text in ["", "# pipeline: p\n", "x: [\n", "\u{0}"] {
+            assert!(matches!(likeness(text), Likeness::Near(why) if why.contains("read")), "{text}");
+        }
+        for text in ["replicas: 3\n", "- a\n- b\n", "name: x\njobs:\n  tasks: 1\n"] {
             assert_eq!(likeness(text), Likeness::None, "{text}");
         }
     }
