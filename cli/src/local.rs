@@ -19,14 +19,15 @@ use tokio::sync::watch;
 use crate::args::Run;
 use crate::serve::{default_slots, host_name, incoming, random, terminated};
 use crate::show::progress::Progress;
-use crate::{BAD_INPUT, interval, show, tools};
+use crate::{BAD_INPUT, BadArgument, interval, show, tools};
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
 pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
     given
         .iter()
         .map(|text| {
-            let (name, value) = text.split_once('=').with_context(|| format!("{text:?} is not a parameter: write name=value"))?;
+            let (name, value) =
+                text.split_once('=').ok_or_else(|| BadArgument(format!("{text:?} is not a parameter: write name=value")))?;
             Ok((name.to_owned(), value.into()))
         })
         .collect()
@@ -195,7 +196,7 @@ async fn follow(
     } else {
         let run = show::pages::for_people(client, &submitted.run_id).await?;
         progress.summary(&run, &args.state.join("logs"));
-        run.run
+        run.run.run
     };
     let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })

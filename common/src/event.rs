@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::metrics::Outputs;
 use crate::record::{Audit, BackfillRecord, Ended, Happening, Parent, SkipReason, Trigger};
 use crate::{
-    BackfillId, Digest, Epoch, EventNo, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
-    TriggerName, WorkerName,
+    BackfillId, Digest, Epoch, EventNo, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo,
+    SessionId, State, Timestamp, TriggerName, WorkerName,
 };
 
 /// One fact.

@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod selector;
 pub mod sql;
 pub mod state;
+pub mod suggest;
 pub mod time;
 
 pub use digest::Digest;

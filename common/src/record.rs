@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::items::Items;
 use crate::metrics::{Metrics, Outputs};
 use crate::{
-    BackfillId, Digest, EventNo, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp,
-    TriggerName, WorkerName,
+    BackfillId, Digest, EventNo, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey,
+    Timestamp, TriggerName, WorkerName,
 };
 
 /// What started a run.
@@ -61,8 +61,7 @@ impl TriggerKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Manual, Self::Pipeline, Self::Schedule, Self::Event, Self::File, Self::Dependency, Self::Backfill];
+    pub const ALL: [Self; 7] = [Self::Manual, Self::Pipeline, Self::Schedule, Self::Event, Self::File, Self::Dependency, Self::Backfill];
 }
 
 /// What became of an interval.

@@ -152,9 +152,7 @@ impl From<Event> for v1::Event {
                 reason: reason.as_str().to_owned(),
                 at_ms: at.0,
             }),
-            Event::Happened { event, happening } => {
-                Kind::Happened(v1::Happened { event: event.0, happening: Some((*happening).into()) })
-            }
+            Event::Happened { event, happening } => Kind::Happened(v1::Happened { event: event.0, happening: Some((*happening).into()) }),
             Event::TriggerSaw { event, pipeline, trigger, saw, at } => {
                 let (gathers_until_ms, missed) = match saw {
                     Saw::Gathers(until) => (until.0, String::new()),
@@ -177,7 +175,10 @@ impl From<Event> for v1::Event {
                 trigger: trigger.to_string(),
                 files: files
                     .into_iter()
-                    .map(|(path, version)| v1::SeenFile { path: path.to_string(), version: version.map_or(String::new(), |v| v.to_string()) })
+                    .map(|(path, version)| v1::SeenFile {
+                        path: path.to_string(),
+                        version: version.map_or(String::new(), |v| v.to_string()),
+                    })
                     .collect(),
             }),
             Event::BackfillCreated(backfill) => Kind::BackfillCreated((*backfill).into()),
@@ -187,11 +188,9 @@ impl From<Event> for v1::Event {
             Event::BackfillCancelled { backfill, audit } => {
                 Kind::BackfillCancelled(v1::BackfillCancelled { backfill: backfill.to_string(), audit: Some(audit.into()) })
             }
-            Event::BackfillEnded { backfill, state, at } => Kind::BackfillEnded(v1::BackfillEnded {
-                backfill: backfill.to_string(),
-                state: v1::State::from(state).into(),
-                at_ms: at.0,
-            }),
+            Event::BackfillEnded { backfill, state, at } => {
+                Kind::BackfillEnded(v1::BackfillEnded { backfill: backfill.to_string(), state: v1::State::from(state).into(), at_ms: at.0 })
+            }
             Event::AnswersForgotten { before, archived_before } => {
                 Kind::AnswersForgotten(v1::AnswersForgotten { before_ms: before.0, archived_before_ms: archived_before.0 })
             }
@@ -351,9 +350,7 @@ impl TryFrom<v1::Event> for Event {
                 why: e.why.into(),
                 at: Timestamp(e.at_ms),
             },
-            Kind::EventHandled(e) => {
-                Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) }
-            }
+            Kind::EventHandled(e) => Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) },
             Kind::FilesSeen(e) => {
                 let file = |f: v1::SeenFile| (f.path.into(), (!f.version.is_empty()).then(|| f.version.into()));
                 let (pipeline, trigger) = (id("pipeline", &e.pipeline)?, id("trigger", &e.trigger)?);

@@ -66,7 +66,6 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
     ranges.into_iter().zip(&ledger.outcomes).map(|(interval, word)| Ok(LedgerRange { interval, outcome: outcome(word)? })).collect()
 }
 
-
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
         let paused = |(trigger, audit): (TriggerName, Audit)| v1::PausedTrigger { trigger: trigger.to_string(), audit: Some(audit.into()) };

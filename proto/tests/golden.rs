@@ -162,7 +162,12 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
         ("event_emitted", happened(What::Emitted { name: "claims.ready".into(), id: "e1".into() })),
         (
             "run_ended_elsewhere",
-            happened(What::Ended { pipeline: pipeline.clone(), run: "up.1".parse().unwrap(), state: State::Success, interval: Some(interval(5, 9)) }),
+            happened(What::Ended {
+                pipeline: pipeline.clone(),
+                run: "up.1".parse().unwrap(),
+                state: State::Success,
+                interval: Some(interval(5, 9)),
+            }),
         ),
         (
             "file_found",
@@ -172,10 +177,7 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
         ("trigger_missed", saw(Saw::Missed("it is paused".into()))),
         ("event_handled", Event::EventHandled { event, dead: None }),
         ("event_dead", Event::EventHandled { event, dead: Some("nobody takes it".into()) }),
-        (
-            "gathered_missed",
-            Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why: "it is paused".into(), at },
-        ),
+        ("gathered_missed", Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why: "it is paused".into(), at }),
         (
             "files_seen",
             Event::FilesSeen { pipeline, trigger, files: vec![("/in/a.csv".into(), Some("12-5".into())), ("/in/b.csv".into(), None)] },

@@ -18,8 +18,8 @@ use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::metrics::Outputs;
 use penstock_common::record::{Audit, Outcome, RunRecord};
 use penstock_common::{
-    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
-    State as Word, TaskId, Timestamp, WorkerName,
+    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq,
+    SessionId, State as Word, TaskId, Timestamp, WorkerName,
 };
 
 pub(crate) use backfills::{Backfill, Yielding, backfill_of, is_of_backfill};

@@ -12,7 +12,7 @@ use crate::gates::{Gate, Gates, Waiting};
 use crate::lanes::{Candidate, Lanes, Rank, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::state::{is_of_backfill, State, Subscriber, Touched};
+use crate::state::{State, Subscriber, Touched, is_of_backfill};
 use crate::timers::{Timer, Timers};
 
 /// The leader's indexes over state.
@@ -242,7 +242,13 @@ impl Term {
     fn enter(&mut self, run: &Run, waiting: Waiting) {
         self.matching = true;
         match waiting.wants {
-            Some(wants) => self.lanes.push(&wants, Rank::new(is_of_backfill(&run.record), waiting.priority), waiting.run, waiting.task, run.spec(waiting.task).pool_slots),
+            Some(wants) => self.lanes.push(
+                &wants,
+                Rank::new(is_of_backfill(&run.record), waiting.priority),
+                waiting.run,
+                waiting.task,
+                run.spec(waiting.task).pool_slots,
+            ),
             None => {
                 self.acting.insert((waiting.run, waiting.task));
             }
@@ -356,7 +362,11 @@ impl Term {
 
     /// These, and runs that end or start.
     pub(crate) fn has_to_settle(&self) -> bool {
-        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty() || !self.backfilling.is_empty() || self.is_happening
+        self.has_to_settle_tasks()
+            || !self.ending.is_empty()
+            || !self.starting.is_empty()
+            || !self.backfilling.is_empty()
+            || self.is_happening
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {

@@ -9,8 +9,8 @@ use penstock_common::{Interval, State, Timestamp};
 use serde_json::json;
 
 use super::{connect, out};
-use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, Triggers};
 use crate::args::Output;
+use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, Triggers};
 use crate::show::{duration, table};
 use crate::{local, show};
 
@@ -42,7 +42,8 @@ async fn pause(of: Trigger, resume: bool) -> anyhow::Result<ExitCode> {
     let client = connect(&of.client)?;
     let changed = client.pause_trigger(&of.pipeline, &of.trigger, resume, &of.why.note).await?.changed;
     let state = if resume { "resumed" } else { "paused" };
-    let mut said = format!("{} of {} {}", of.trigger, of.pipeline, if changed { format!("is {state}") } else { format!("was {state} already") });
+    let mut said =
+        format!("{} of {} {}", of.trigger, of.pipeline, if changed { format!("is {state}") } else { format!("was {state} already") });
     if resume && of.trigger == "schedule" {
         said.push_str(&gap(&client, &of.pipeline).await?);
     }
@@ -97,9 +98,7 @@ async fn gap(client: &Client, pipeline: &str) -> anyhow::Result<String> {
 }
 
 fn schedule_json(s: &v1::GetScheduleResponse) -> serde_json::Value {
-    let interval = |i: &v1::DueInterval| {
-        json!({"start": i.local_start, "end": i.local_end, "due": Timestamp(i.due_at_ms), "due_local": i.local_due, "outcome": i.outcome})
-    };
+    let interval = |i: &v1::DueInterval| json!({"start": i.local_start, "end": i.local_end, "due": Timestamp(i.due_at_ms), "due_local": i.local_due, "outcome": i.outcome});
     json!({
         "pipeline": s.pipeline,
         "zone": s.zone,

@@ -55,9 +55,7 @@ fn wire(view: TriggerView) -> v1::TriggerInfo {
     let (kind, of) = match view.spec.as_ref().map(|spec| &spec.source) {
         None => ("schedule", view.times.clone()),
         Some(TriggerSource::Event(name)) => ("event", name.clone()),
-        Some(TriggerSource::Pipelines { names, .. }) => {
-            ("pipelines", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-        }
+        Some(TriggerSource::Pipelines { names, .. }) => ("pipelines", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         Some(TriggerSource::File { path, .. }) => ("file", path.clone()),
     };
     let (gathered, starts_at) = view.gathered.unwrap_or_default();

@@ -285,9 +285,7 @@ impl Deciding<'_> {
             if room == 0 || versions.paused.is_some() {
                 continue;
             }
-            let waits = |no: &&RunNo| {
-                self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none())
-            };
+            let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none());
             // Backfills take what nothing else wants.
             let yields = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| is_of_backfill(&run.record));
             let (others, backfills): (Vec<&RunNo>, Vec<&RunNo>) = versions.queued.iter().partition(|no| !yields(no));

@@ -30,6 +30,8 @@ use crate::state::State;
 use crate::term::Term;
 use crate::timers::Timer;
 
+pub(crate) use submit::would_register;
+
 /// A decision in the making.
 pub(crate) struct Deciding<'a> {
     pub(crate) state: &'a mut State,
@@ -201,7 +203,14 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
     64 + match event {
         Event::RunCreated(c) => {
             let above = c.parent.as_ref().map_or(0, |p| p.id.as_str().len() + 32);
-            c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len() + c.trigger.source.len() + 64 + 6 * c.not_selected.len() + above
+            c.id.as_str().len()
+                + c.pipeline.full().len()
+                + c.params.len()
+                + c.trigger.by.len()
+                + c.trigger.source.len()
+                + 64
+                + 6 * c.not_selected.len()
+                + above
         }
         Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
         Event::AttemptEnded { ended, .. } | Event::TaskRetrying { ended, .. } => {

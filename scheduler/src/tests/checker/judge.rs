@@ -227,7 +227,9 @@ impl Checker {
 
     /// Whether backfills hold less than half of what serves a task's queue.
     fn has_share(&self, spec: &penstock_common::pipeline::Task) -> bool {
-        let takes = |(no, task, _): &&(RunNo, u32, penstock_common::SessionId)| self.runs[no].yields && self.runs[no].spec(*task).queue == spec.queue;
+        let takes = |(no, task, _): &&(RunNo, u32, penstock_common::SessionId)| {
+            self.runs[no].yields && self.runs[no].spec(*task).queue == spec.queue
+        };
         let used = self.live.values().filter(takes).count() as u32;
         let open = self.sessions.values().filter(|s| !s.leaving && !self.drained.contains(&s.worker) && s.queues.contains(&spec.queue));
         used == 0 || 2 * (used + 1) <= open.map(|s| s.slots).sum()

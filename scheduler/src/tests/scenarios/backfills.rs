@@ -91,7 +91,10 @@ fn an_interval_that_was_skipped_is_filled_and_one_that_has_not_ended_is_not_due(
     let whole = BackfillAsked { from, until: Timestamp(w.now), ..asked("b", 1) };
     let planned = w.leader.plan_backfill(&whole, Timestamp(w.now)).unwrap();
     let skipped = Became::Skipped(penstock_common::record::SkipReason::Paused);
-    assert_eq!(planned.iter().map(|(_, fate)| fate.clone()).collect::<Vec<_>>(), [Planned::Run(Some(skipped)), Planned::Run(Some(skipped)), Planned::NotDue]);
+    assert_eq!(
+        planned.iter().map(|(_, fate)| fate.clone()).collect::<Vec<_>>(),
+        [Planned::Run(Some(skipped)), Planned::Run(Some(skipped)), Planned::NotDue]
+    );
 }
 
 #[test]

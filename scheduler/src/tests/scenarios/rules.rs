@@ -339,5 +339,7 @@ fn only_what_is_asked_for_runs_and_the_rest_counts_as_done() {
     w.submit_as(only("s", &["+b", "d"])).unwrap();
     w.succeed_all();
     assert_eq!(w.tasks("s"), ["a SUCCESS", "b SUCCESS", "c SKIPPED(not_selected)", "d SUCCESS"]);
-    assert_eq!(w.submit_as(only("t", &["x"])).unwrap_err().to_string(), "run t has no task x: see what it has with penstock get t");
+    let refused = |w: &mut World, name: &str| w.submit_as(only("t", &[name])).unwrap_err().to_string();
+    assert_eq!(refused(&mut w, "x"), "pipeline p has no task x: see what it has with: penstock pipelines p");
+    assert_eq!(refused(&mut w, "a[0]"), "pipeline p has no task a[0]: a new run has no instances yet: name the whole task, a");
 }

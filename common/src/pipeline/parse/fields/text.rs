@@ -9,7 +9,7 @@ use super::super::node::{Kind, Node};
 use super::super::scalar::{Core, is_yaml_1_1_bool, resolve};
 use super::super::template::{Names, ROOTS, has_tags};
 use super::{Located, Reader, Template, Uses, describe_scalar};
-use crate::pipeline::Location;
+use crate::pipeline::{self, Location, Task};
 
 /// What the contexts of other tools call what ours has.
 const OTHER_CONTEXTS: [(&str, &str); 14] = [
@@ -126,7 +126,7 @@ impl Reader {
                 if value.is_none() {
                     self.found.error(
                         at,
-                        format!("JSON has no {}", describe_scalar(text, true)),
+                        format!("JSON cannot hold {}", describe_scalar(text, true)),
                         "write a finite number, or put it in quotes",
                     );
                 }
@@ -182,6 +182,11 @@ impl Reader {
             return None;
         }
         Some(text)
+    }
+
+    /// What a task reads of others.
+    pub(in super::super) fn uses_of_task(&mut self, task: &Task) -> pipeline::Uses {
+        self.templates.uses_of(task)
     }
 
     fn note(&mut self, uses: Uses) {

@@ -1,5 +1,6 @@
 //! What is written to what holds: groups written out, defaults merged key by key, and what only the whole document can show.
 
+mod cycles;
 mod flow;
 mod graph;
 mod task;
@@ -34,6 +35,7 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
         return None;
     }
     let graph = Graph::of(r, &top.tasks);
+    cycles::check(r, &graph);
     let mapped = flow::check(r, &top.tasks, &graph);
     warn_of_itself(r, &top);
     check_pool_slots(r, &top, &defaults);
