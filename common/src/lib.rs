@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod paths;
 pub mod pipeline;
 pub mod record;
+pub mod schedule;
 pub mod selector;
 pub mod state;
 pub mod time;

@@ -43,6 +43,13 @@ impl Serialize for Timestamp {
         s.collect_str(self)
     }
 }
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a time: write RFC 3339, such as 2024-01-31T02:00:00Z")))
+    }
+}
 
 /// What a decision is given from outside. `now` serves deadlines and never runs back; `wall` serves timetables and display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
