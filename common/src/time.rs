@@ -99,7 +99,7 @@ impl Interval {
     }
     /// The local date of `start` in an IANA zone, as `2024-01-31`; in UTC where the zone is unknown.
     pub fn date(&self, zone: &str) -> String {
-        let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let zone = crate::schedule::tzdb().get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
         jiff::Timestamp::from_millisecond(self.start.0).map(|t| t.to_zoned_datetime(zone).date().to_string()).unwrap_or_default()
     }
 }

@@ -86,7 +86,7 @@ impl Zone {
         &self.0.name
     }
 
-    /// The time on the wall and its offset, as `2024-03-31T03:00:00+02:00`.
+    /// The time on the wall and its offset, as `2024-03-31T03:00:00+02:00`. Beyond 1970–2100 the nearest offset is taken.
     pub fn local(&self, at: Timestamp) -> String {
         let seconds = at.0.div_euclid(1_000);
         let offset = self.0.offsets[self.segment(seconds)];

@@ -3,9 +3,12 @@
 use super::{Cron, Definition, Schedule, Timing, Zone};
 use crate::{Millis, Timestamp};
 
+mod croniter;
 mod dst;
+mod fuzz;
 mod grammar;
 mod intervals;
+mod oracle;
 mod seed;
 
 /// A schedule of some expressions without bounds.
