@@ -135,7 +135,7 @@ fn change(zone: &str, pick: Index) -> (TimeZone, i64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn fires_around_a_change_of_the_clock_are_those_of_brute_force(
