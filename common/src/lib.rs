@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number; time and randomness come in as values.
 //! Start with [`state`] (the seven states), then [`event`] (the facts a journal holds), then [`pipeline`].
 
+pub mod context;
 pub mod digest;
 pub mod duration;
 pub mod engine;

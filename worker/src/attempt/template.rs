@@ -6,13 +6,12 @@
 //! document's or its parameters', so the attempt is FAILED(template) and never retried.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId, engine};
+use penstock_common::{TaskId, context, engine};
 use serde_json::Value as Json;
 
 /// Instructions one template may take: far more than a command line needs, and over in milliseconds.
@@ -43,29 +42,9 @@ pub(crate) enum Piece {
 }
 
 impl Templates {
-    /// The context of a lease: `params`, `run`, `interval`, `task`, `item`, `outputs` and `previous`.
+    /// Of a lease, whose parameters are these.
     pub(crate) fn new(lease: &Lease, params: &serde_json::Map<String, Json>) -> Self {
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        context.insert("params", Value::from(Serde(params)));
-        context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
-        let task = [("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))];
-        context.insert("task", Value::from_pairs(task));
-        if let Some(covered) = &lease.interval {
-            context.insert("interval", interval(covered, &lease.zone));
-        }
-        if let Some(item) = &lease.item {
-            context.insert("item", parsed(item));
-        }
-        let named = lease.spec.outputs_named().unwrap_or_default();
-        context.insert("outputs", Value::from(Serde(outputs(&lease.outputs, &named))));
-        // Before the first success there is nothing, and a default must do for it.
-        let of_tasks = lease.previous.as_ref().map(|previous| outputs(&previous.outputs, &[])).unwrap_or_default();
-        let before = [
-            ("interval", lease.previous.as_ref().map_or_else(nothing, |previous| interval(&previous.interval, &lease.zone))),
-            ("outputs", Value::from_object(AnyTask(of_tasks))),
-        ];
-        context.insert("previous", Value::from_pairs(before));
-        Self { environment: engine::engine(FUEL), context: Value::from_pairs(context), names: names(lease, params) }
+        Self { environment: engine::engine(FUEL), context: context::of(lease), names: names(lease, params) }
     }
 
     /// Renders what becomes an argument or a variable. `element` says which, such as `run[2]`; an error says what to change.
@@ -203,35 +182,6 @@ fn take_apart(rendered: &str) -> Vec<Piece> {
     pieces
 }
 
-fn interval(interval: &Interval, zone: &str) -> Value {
-    Value::from_pairs([("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(zone))])
-}
-
-fn nothing() -> Value {
-    Value::from_pairs(BTreeMap::<String, Value>::new())
-}
-
-/// By task and key. A task of `named` that has none (it was skipped) has no keys, so that `default` works.
-fn outputs(of: &BTreeMap<TaskId, Outputs>, named: &[TaskId]) -> BTreeMap<String, BTreeMap<String, Value>> {
-    let none = named.iter().map(|task| (task.to_string(), BTreeMap::new()));
-    let some = of.iter().map(|(task, outputs)| (task.to_string(), outputs.0.iter().map(|(k, json)| (k.clone(), parsed(json))).collect()));
-    none.chain(some).collect()
-}
-
-/// Outputs where every task is there, and has no keys if nothing is known of it.
-#[derive(Debug)]
-struct AnyTask(BTreeMap<String, BTreeMap<String, Value>>);
-
-impl Object for AnyTask {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Map
-    }
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let known = key.as_str().and_then(|task| self.0.get(task));
-        Some(known.map_or_else(nothing, |outputs| Value::from_pairs(outputs.clone())))
-    }
-}
-
 fn names(lease: &Lease, params: &serde_json::Map<String, Json>) -> String {
     let each = |prefix: String, keys: Vec<String>| match keys.len() {
         0 => format!("no {prefix}"),
@@ -253,10 +203,6 @@ fn names(lease: &Lease, params: &serde_json::Map<String, Json>) -> String {
         None => names.push("nothing in previous (no earlier interval succeeded: `| default(…)` gives a first value)".into()),
     }
     names.join(", ")
-}
-
-fn parsed(json: &str) -> Value {
-    serde_json::from_str::<Json>(json).map_or_else(|_| Value::from(json), |value| Value::from(Serde(value)))
 }
 
 fn shown(template: &str) -> String {
