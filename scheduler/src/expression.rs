@@ -7,6 +7,8 @@ use penstock_common::limits::EXPRESSION_FUEL;
 use penstock_common::{context, engine};
 use serde_json::Value as Json;
 
+use crate::comparison::misleading;
+
 /// Evaluates for one task.
 pub(crate) struct Expressions {
     environment: Environment<'static>,
@@ -20,7 +22,11 @@ impl Expressions {
 
     /// Whether an expression holds.
     pub(crate) fn holds(&self, expression: &str) -> Result<bool, String> {
-        self.evaluate(expression).map(|value| value.is_true())
+        let holds = self.evaluate(expression)?.is_true();
+        match misleading(expression, |part| self.evaluate(part).ok()) {
+            Some(why) => Err(why),
+            None => Ok(holds),
+        }
     }
 
     fn evaluate(&self, expression: &str) -> Result<Value, String> {

@@ -12,6 +12,7 @@
 //! Reading order: [`input`] (what goes in and out), `machine/` (the transition tables), `state` (apply), `term`,
 //! `lanes`, `gates` and `timers` (who waits for what), `decide/` (one file a verb).
 
+mod comparison;
 mod cut;
 mod decide;
 pub mod explain;
