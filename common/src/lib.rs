@@ -3,12 +3,14 @@
 //! Nothing here does I/O, reads a clock or draws a random number; time and randomness come in as values.
 //! Start with [`state`] (the seven states), then [`event`] (the facts a journal holds), then [`pipeline`].
 
+pub mod context;
 pub mod digest;
 pub mod duration;
 pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod items;
+pub mod json;
 pub mod lease;
 pub mod limits;
 pub mod metrics;

@@ -1,15 +1,13 @@
 //! Expressions that the scheduler itself evaluates: `if`, and the parameters that a `pipeline` task gives. What they can see is what
 //! the task's lease would carry. Pure and bounded by fuel: the same state gives the same answer on every replica.
 
-use std::collections::BTreeMap;
-
-use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use penstock_common::lease::Lease;
 use penstock_common::limits::EXPRESSION_FUEL;
-use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId, engine};
+use penstock_common::{context, engine};
 use serde_json::Value as Json;
+
+use crate::comparison::misleading;
 
 /// Evaluates for one task.
 pub(crate) struct Expressions {
@@ -19,40 +17,16 @@ pub(crate) struct Expressions {
 
 impl Expressions {
     pub(crate) fn new(lease: &Lease) -> Self {
-        let environment = engine::engine(EXPRESSION_FUEL);
-        let json = |text: &str| serde_json::from_str::<Json>(text).map_or_else(|_| Value::from(text), |v| Value::from(Serde(v)));
-        let interval = |i: &Interval| {
-            Value::from_pairs([("start", i.start().to_string()), ("end", i.end().to_string()), ("date", i.date(&lease.zone))])
-        };
-        let outputs = |of: &BTreeMap<TaskId, Outputs>| {
-            let values = |o: &Outputs| o.0.iter().map(|(key, text)| (key.clone(), json(text))).collect();
-            engine::outputs(of.iter().map(|(id, o)| (id.to_string(), values(o))).collect())
-        };
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        context.insert("params", json(&lease.params));
-        context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
-        context.insert("task", Value::from_pairs([("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))]));
-        context.insert("outputs", outputs(&lease.outputs));
-        if let Some(i) = &lease.interval {
-            context.insert("interval", interval(i));
-        }
-        if let Some(item) = &lease.item {
-            context.insert("item", json(item));
-        }
-        let previous = match &lease.previous {
-            Some(previous) => Value::from_pairs([("interval", interval(&previous.interval)), ("outputs", outputs(&previous.outputs))]),
-            None => {
-                let nothing: [(&str, Value); 0] = [];
-                Value::from_pairs([("interval", Value::from_pairs(nothing)), ("outputs", outputs(&BTreeMap::new()))])
-            }
-        };
-        context.insert("previous", previous);
-        Self { environment, context: Value::from_pairs(context) }
+        Self { environment: engine::engine(EXPRESSION_FUEL), context: context::of(lease) }
     }
 
     /// Whether an expression holds.
     pub(crate) fn holds(&self, expression: &str) -> Result<bool, String> {
-        self.evaluate(expression).map(|value| value.is_true())
+        let holds = self.evaluate(expression)?.is_true();
+        match misleading(expression, |part| self.evaluate(part).ok()) {
+            Some(why) => Err(why),
+            None => Ok(holds),
+        }
     }
 
     fn evaluate(&self, expression: &str) -> Result<Value, String> {

@@ -14,6 +14,7 @@
 
 mod backfill;
 pub mod calendar;
+mod comparison;
 mod cut;
 mod decide;
 pub mod explain;

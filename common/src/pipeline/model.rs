@@ -383,6 +383,7 @@ impl ParamType {
             // As documents are read: a whole number stays one, and is rendered without a point.
             Self::Number => match text.parse::<i64>() {
                 Ok(n) => Some(n.into()),
+                Err(_) if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-')) => None, // a float is another number
                 Err(_) => text.parse::<f64>().ok().filter(|f| f.is_finite()).map(Into::into),
             },
             Self::Bool => text.parse::<bool>().ok().map(Into::into),

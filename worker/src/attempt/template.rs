@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::value::{Serde, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
-use penstock_common::{Interval, TaskId, engine};
+use penstock_common::{TaskId, context, engine};
 use serde_json::Value as Json;
 
 /// Instructions one template may take: far more than a command line needs, and over in milliseconds.
@@ -42,28 +42,9 @@ pub(crate) enum Piece {
 }
 
 impl Templates {
-    /// The context of a lease: `params`, `run`, `interval`, `task`, `item`, `outputs` and `previous`.
+    /// Of a lease, whose parameters are these.
     pub(crate) fn new(lease: &Lease, params: &serde_json::Map<String, Json>) -> Self {
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        context.insert("params", Value::from(Serde(params)));
-        context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
-        let task = [("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))];
-        context.insert("task", Value::from_pairs(task));
-        if let Some(covered) = &lease.interval {
-            context.insert("interval", interval(covered, &lease.zone));
-        }
-        if let Some(item) = &lease.item {
-            context.insert("item", parsed(item));
-        }
-        context.insert("outputs", outputs(&lease.outputs));
-        // Before the first success there is nothing, and a default must do for it.
-        let none = BTreeMap::new();
-        let before = [
-            ("interval", lease.previous.as_ref().map_or_else(nothing, |previous| interval(&previous.interval, &lease.zone))),
-            ("outputs", outputs(lease.previous.as_ref().map_or(&none, |previous| &previous.outputs))),
-        ];
-        context.insert("previous", Value::from_pairs(before));
-        Self { environment: engine::engine(FUEL), context: Value::from_pairs(context), names: names(lease, params) }
+        Self { environment: engine::engine(FUEL), context: context::of(lease), names: names(lease, params) }
     }
 
     /// Renders what becomes an argument or a variable. `element` says which, such as `run[2]`; an error says what to change.
@@ -201,19 +182,6 @@ fn take_apart(rendered: &str) -> Vec<Piece> {
     pieces
 }
 
-fn interval(interval: &Interval, zone: &str) -> Value {
-    Value::from_pairs([("start", interval.start().to_string()), ("end", interval.end().to_string()), ("date", interval.date(zone))])
-}
-
-fn nothing() -> Value {
-    Value::from_pairs(BTreeMap::<String, Value>::new())
-}
-
-fn outputs(of: &BTreeMap<TaskId, Outputs>) -> Value {
-    let values = |outputs: &Outputs| outputs.0.iter().map(|(key, json)| (key.clone(), parsed(json))).collect();
-    engine::outputs(of.iter().map(|(task, outputs)| (task.to_string(), values(outputs))).collect())
-}
-
 fn names(lease: &Lease, params: &serde_json::Map<String, Json>) -> String {
     let each = |prefix: String, keys: Vec<String>| match keys.len() {
         0 => format!("no {prefix}"),
@@ -235,10 +203,6 @@ fn names(lease: &Lease, params: &serde_json::Map<String, Json>) -> String {
         None => names.push("nothing in previous (no earlier interval succeeded: `| default(…)` gives a first value)".into()),
     }
     names.join(", ")
-}
-
-fn parsed(json: &str) -> Value {
-    serde_json::from_str::<Json>(json).map_or_else(|_| Value::from(json), |value| Value::from(Serde(value)))
 }
 
 fn shown(template: &str) -> String {

@@ -200,7 +200,8 @@ impl RunShadow {
             [output, ">", least] => {
                 let (task, key) = output.strip_prefix("outputs.").unwrap().split_once('.').unwrap();
                 let value = self.tasks[self.node_of(&task.parse().unwrap()) as usize].outputs.get(key);
-                value.map(|value| value.parse::<i64>().unwrap() > least.parse().unwrap()).ok_or(())
+                // A text is not compared with a number.
+                value.and_then(|value| value.parse::<i64>().ok()).map(|value| value > least.parse().unwrap()).ok_or(())
             }
             _ => return None,
         })

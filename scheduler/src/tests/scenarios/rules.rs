@@ -80,13 +80,15 @@ fn edges_are_conditions_that_must_all_hold() {
 #[test]
 fn an_if_that_is_false_skips_and_one_that_cannot_be_evaluated_fails() {
     let of = |condition: &str| Task { condition: Some(condition.to_owned()), ..below(&["a"]) };
-    let how = |condition: &str| {
-        let given = ends(p([("a", below(&[])), ("b", of(condition)), ("c", below(&["b"]))]), &[("a", Outcome::Put("n", "3".into()))]);
+    let with = |value: &str, condition: &str| {
+        let given = ends(p([("a", below(&[])), ("b", of(condition)), ("c", below(&["b"]))]), &[("a", Outcome::Put("n", value.into()))]);
         format!("{} {} {}", given.1[1], given.1[2], given.0)
     };
+    let how = |condition: &str| with("3", condition);
     assert_eq!(how("outputs.a.n > 2"), "b SUCCESS c SUCCESS SUCCESS");
     assert_eq!(how("outputs.a.n > 3"), "b SKIPPED(condition) c SKIPPED(upstream_skipped) SUCCESS");
     assert_eq!(how("outputs.a.m > 3"), "b FAILED(template) c SKIPPED(upstream_failed) FAILED(task_failed)");
+    assert_eq!(with("\"3\"", "outputs.a.n > 2"), "b FAILED(template) c SKIPPED(upstream_failed) FAILED(task_failed)", "a text");
     assert_eq!(how("outputs.a.m | default(9) > 3"), "b SUCCESS c SUCCESS SUCCESS");
     assert_eq!(how("range(1000000) | length > 3"), "b FAILED(template) c SKIPPED(upstream_failed) FAILED(task_failed)", "it has fuel");
 }

@@ -24,7 +24,7 @@ fn lease(templates: &[&str]) -> Lease {
         generation: 1,
         fence: Fence(1),
         spec: Arc::new(Task { action, ..Task::noop() }),
-        params: "{}".into(),
+        params: Json::Object(params()).to_string().into(),
         trigger: TriggerKind::Manual,
         interval: Interval::new(Timestamp::parse("2024-01-30T23:30:00Z").unwrap(), Timestamp::parse("2024-01-31T23:30:00Z").unwrap()),
         outputs: BTreeMap::new(),

@@ -121,7 +121,12 @@ impl Reader {
             Core::Null => Some(Value::Null),
             Core::Bool(value) => Some(value.into()),
             Core::Int(Some(value)) => Some(value.into()),
-            Core::Int(None) | Core::Float(_) => {
+            Core::Int(None) => {
+                let message = format!("the integer {} has more than 64 bits", cut(text));
+                self.found.error(at, message, "put it in quotes: a number would become another one");
+                None
+            }
+            Core::Float(_) => {
                 let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
                 if value.is_none() {
                     self.found.error(
