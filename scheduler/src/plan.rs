@@ -22,8 +22,8 @@ pub struct Plan {
     pub digest: Digest,
     tasks: Vec<PlannedTask>,
     roots: Vec<u32>,
-    /// Tasks whose outputs later intervals read.
-    pub(crate) remembered: BTreeSet<u32>,
+    /// Tasks whose outputs later intervals read, and which outputs; `None`: all.
+    pub(crate) remembered: BTreeMap<u32, Option<BTreeSet<String>>>,
     /// Whether a task reads what the last interval left.
     pub(crate) uses_previous: bool,
     /// Of its dates.
@@ -190,7 +190,16 @@ impl Plan {
                 tasks[source as usize].feeds.push(node as u32);
             }
         }
-        let remembered = tasks.iter().flat_map(|t| t.remembers.iter().copied()).collect();
+        let mut remembered: BTreeMap<u32, Option<BTreeSet<String>>> = BTreeMap::new();
+        for (id, key) in tasks.iter().flat_map(|t| t.spec.previous_outputs_named()) {
+            let Some(&task) = index.get(&id) else { continue };
+            let keys = remembered.entry(task).or_insert_with(|| Some(BTreeSet::new()));
+            match (key, keys.as_mut()) {
+                (Some(key), Some(keys)) => drop(keys.insert(key)),
+                (None, _) => *keys = None,
+                (Some(_), None) => {}
+            }
+        }
         let uses_previous = tasks.iter().any(|t| t.spec.mentions("previous"));
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
         let zone = Arc::from(pipeline.zone());

@@ -5,18 +5,18 @@
 //! alone and so alike on every replica. An event that breaks what belongs to no run ends the process.
 
 mod apply;
+mod previous;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
-use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
-use penstock_common::metrics::Outputs;
+use penstock_common::limits::MAX_DETAIL_BYTES;
 use penstock_common::record::{Audit, RunRecord};
 use penstock_common::{
-    Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
-    State as Word, TaskId, Timestamp, WorkerName,
+    Digest, Epoch, Event, Fence, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId, State as Word,
+    Timestamp, WorkerName,
 };
 
 use crate::cut::SnapshotRun;
@@ -24,6 +24,8 @@ use crate::decide::bounded;
 use crate::machine::Broken;
 use crate::machine::run::Run;
 use crate::plan::Plan;
+
+pub(crate) use previous::Previous;
 
 /// Equal on every replica that has replayed the same events.
 #[derive(Debug, Default)]
@@ -66,7 +68,7 @@ pub(crate) struct Versions {
     pub(crate) paused: Option<Audit>,
     pub(crate) unregistered: Option<Audit>,
     /// What the newest intervals with SUCCESS left.
-    pub(crate) previous: BTreeMap<Interval, BTreeMap<TaskId, Outputs>>,
+    pub(crate) previous: Previous,
     /// Runs that are PENDING, in order of creation: derived.
     pub(crate) queued: BTreeSet<RunNo>,
     /// Runs that are RUNNING: derived.
@@ -362,12 +364,8 @@ impl State {
     fn remember(&mut self, no: RunNo) {
         let Some(run) = self.runs.get(&no).filter(|run| run.plan.uses_previous && run.record.state == Word::Success) else { return };
         let Some(interval) = run.record.interval else { return };
-        let outputs = run.plan.remembered.iter().map(|&node| (run.plan.task(node).id.clone(), run.outputs(node))).collect();
-        let previous = &mut self.pipelines.entry(run.record.pipeline.clone()).or_default().previous;
-        previous.insert(interval, outputs);
-        if previous.len() > MAX_PREVIOUS_KEPT {
-            previous.pop_first();
-        }
+        let (pipeline, left) = (run.record.pipeline.clone(), run.leaves());
+        self.pipelines.entry(pipeline).or_default().previous.remember(interval, left);
     }
 
     fn release(&mut self, fence: Fence) {

@@ -248,6 +248,14 @@ fn named(rest: &str) -> Option<TaskId> {
     TaskId::parse(&rest[..end]).ok()
 }
 
+/// The same with the output, as `.extract.path`; `None` for the output where it is not certain which.
+fn named_output(rest: &str) -> Option<(TaskId, Option<String>)> {
+    let task = named(rest)?;
+    let after = rest.trim_start_matches(['.', '[', '"', '\'']).strip_prefix(task.as_str())?;
+    let after = after.strip_prefix("\"]").or_else(|| after.strip_prefix("']")).unwrap_or(after);
+    Some((task, named(after).map(|key| key.to_string())))
+}
+
 /// Whether the `outputs` after this text are the previous interval's.
 fn is_previous(before: &str) -> bool {
     before.trim_end_matches(['.', '[', '"', '\'']).ends_with("previous")
@@ -302,6 +310,10 @@ impl Task {
     /// Tasks whose outputs of the previous interval its templates name, as `previous.outputs.TASK`.
     pub fn previous_named(&self) -> Vec<TaskId> {
         self.after("outputs").filter(|(before, _)| is_previous(before)).filter_map(|(_, rest)| named(rest)).collect()
+    }
+    /// The same with the outputs they name; `None` where it may be any.
+    pub fn previous_outputs_named(&self) -> Vec<(TaskId, Option<String>)> {
+        self.after("outputs").filter(|(before, _)| is_previous(before)).filter_map(|(_, rest)| named_output(rest)).collect()
     }
     /// What stands before and after each place of a word in its templates.
     fn after<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
+use penstock_common::metrics::Outputs;
 use penstock_common::pipeline::ForEach;
 use penstock_common::state::Outcome;
-use penstock_common::{Digest, Items, Reason, State, Timestamp};
+use penstock_common::{Digest, Items, Reason, State, TaskId, Timestamp};
 
 use super::{Chunk, Run};
 use crate::machine::Broken;
@@ -73,13 +74,24 @@ impl Run {
     }
 
     /// Every output of a task, as those below see it.
-    pub(crate) fn outputs(&self, node: u32) -> penstock_common::metrics::Outputs {
+    pub(crate) fn outputs(&self, node: u32) -> Outputs {
         let Some(expansion) = self.mapping.live(node) else {
             return self.task(node).outputs.as_deref().cloned().unwrap_or_default();
         };
         let of = |index: u32| self.task(index).outputs.iter().flat_map(|o| o.0.keys());
         let keys: BTreeSet<&String> = expansion.indices().flat_map(of).collect();
-        penstock_common::metrics::Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
+        Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
+    }
+
+    /// What later intervals read of its tasks, of those that succeeded and put it out.
+    pub(crate) fn leaves(&self) -> BTreeMap<TaskId, Outputs> {
+        let outputs = |node: u32, keys: &Option<BTreeSet<String>>| match keys {
+            Some(keys) => Outputs(keys.iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect()),
+            None => self.outputs(node),
+        };
+        let succeeded = self.plan.remembered.iter().filter(|(node, _)| self.task(**node).state == State::Success);
+        let left = succeeded.map(|(&node, keys)| (self.plan.task(node).id.clone(), outputs(node, keys)));
+        left.filter(|(_, outputs)| !outputs.0.is_empty()).collect()
     }
 
     /// Makes the instances of a mapped task, and tells those below that each is an upstream of its own.
