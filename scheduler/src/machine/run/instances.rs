@@ -27,15 +27,19 @@ impl Run {
         let Some(source) = planned.source else { return Err("it is mapped over nothing".to_owned()) };
         let id = &self.plan.task(source).id;
         let ended = || format!("{id} ended as {}", self.task(source).state);
+        let nothing = || Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string());
         match planned.spec.for_each.as_ref() {
             // A task that was not asked for counts as done, and its items are what they would be; else without instances there is no item.
             Some(ForEach::SameAs { .. }) => match self.mapping.live(source) {
                 Some(expansion) => expansion.items.clone().ok_or_else(|| format!("the items of {id} are not known yet")),
                 None if self.task(source).reason == Some(Reason::NotSelected) => self.items_of(source, known),
-                None => Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string()),
+                None => nothing(),
             },
             Some(ForEach::ItemsOf { .. }) => {
                 let digest = self.task(source).rare.as_ref().and_then(|rare| rare.items);
+                if digest.is_none() && self.task(source).state == State::Success {
+                    return nothing();
+                }
                 let digest = digest
                     .ok_or_else(|| format!("it is mapped over the items of {id}, which wrote none to $PENSTOCK_ITEMS ({})", ended()))?;
                 known.get(&digest).cloned().map(ItemSource::List).ok_or_else(|| format!("the items of {id} were never loaded"))
