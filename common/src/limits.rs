@@ -45,8 +45,10 @@ pub const MAX_CHILD_DEPTH: u32 = 16;
 pub const EXPRESSION_FUEL: u64 = 100_000;
 /// What people did to a run: the newest are kept.
 pub const MAX_AUDIT_PER_RUN: usize = 100;
-/// Intervals with SUCCESS of which a pipeline that uses `previous` keeps outputs, the newest.
+/// Intervals with SUCCESS that a pipeline that uses `previous` keeps, the newest; and as many of each task that put something out.
 pub const MAX_PREVIOUS_KEPT: usize = 32;
+/// Outputs of earlier intervals that a pipeline keeps, names and all: what a lease may carry. The oldest go first.
+pub const MAX_PREVIOUS_BYTES: usize = MAX_LEASE_OUTPUT_BYTES;
 /// Cron expressions of one schedule: each is asked for every fire.
 pub const MAX_CRON_PER_SCHEDULE: usize = 100;
 /// Triggers of one pipeline: each that looks for files is asked for them all the time.

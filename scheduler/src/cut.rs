@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
-use penstock_common::record::{AnswerRecord, ClusterRecord, Mapped, PipelineRecord, PoolRecord, PreviousRecord, RunRecord, TaskRecord};
+use penstock_common::record::{AnswerRecord, ClusterRecord, Mapped, PipelineRecord, PoolRecord, RunRecord, TaskRecord, TimetableRecord};
 use penstock_common::{Digest, PipelineName, Seq};
 
 use crate::Scheduler;
 use crate::machine::run::Run;
-use crate::state::{Answered, Backfill, Inbox, Pool, State, Timetable, Versions};
+use crate::state::{Answered, Backfill, Inbox, Pool, Previous, State, Timetable, Versions};
 
 /// State as of an entry.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Scheduler {
         };
         for PipelineRecord { name, versions, paused, unregistered, previous, timetable } in pipelines {
             let by_number = versions.into_iter().map(|(n, digest, at)| (n, (digest, at))).collect();
-            let previous = previous.into_iter().map(|p| (p.interval, p.outputs.into_iter().collect())).collect();
+            let previous = Previous::restore(previous);
             let timetable = Timetable::restore(timetable);
             state.pipelines.insert(name, Versions { by_number, paused, unregistered, previous, timetable, ..Versions::default() });
         }
@@ -186,7 +186,15 @@ fn cluster_of(state: &State) -> ClusterRecord {
         leader: state.leader.clone(),
         last_run: state.last_run,
         last_fence: state.last_fence,
-        pipelines: state.pipelines.iter().map(|(name, versions)| pipeline_of(name, versions)).collect(),
+        pipelines: state
+            .pipelines
+            .iter()
+            .map(|(name, versions)| PipelineRecord {
+                previous: versions.previous.records(),
+                timetable: versions.timetable.record(),
+                ..pipeline_of(name, versions)
+            })
+            .collect(),
         pools: state.pools.iter().map(|(name, p)| PoolRecord { name: name.clone(), slots: p.slots, set: p.set.clone() }).collect(),
         last_event: state.inbox.last,
         inbox: state.inbox.records(),
@@ -202,17 +210,14 @@ fn cluster_of(state: &State) -> ClusterRecord {
     }
 }
 
+/// Without what its intervals left.
 pub(crate) fn pipeline_of(name: &PipelineName, versions: &Versions) -> PipelineRecord {
-    let previous = versions.previous.iter().map(|(interval, outputs)| PreviousRecord {
-        interval: *interval,
-        outputs: outputs.iter().map(|(task, outputs)| (task.clone(), outputs.clone())).collect(),
-    });
     PipelineRecord {
         name: name.clone(),
         versions: versions.by_number.iter().map(|(n, (digest, at))| (*n, *digest, *at)).collect(),
         paused: versions.paused.clone(),
         unregistered: versions.unregistered.clone(),
-        previous: previous.collect(),
-        timetable: versions.timetable.record(),
+        previous: Vec::new(),
+        timetable: TimetableRecord::default(),
     }
 }

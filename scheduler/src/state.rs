@@ -7,6 +7,7 @@
 mod apply;
 mod backfills;
 mod inbox;
+mod previous;
 mod timetable;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +15,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
-use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
-use penstock_common::metrics::Outputs;
+use penstock_common::limits::MAX_DETAIL_BYTES;
 use penstock_common::record::{Audit, Outcome, RunRecord};
 use penstock_common::{
-    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq,
-    SessionId, State as Word, TaskId, Timestamp, WorkerName,
+    BackfillId, Digest, Epoch, Event, Fence, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
+    State as Word, Timestamp, WorkerName,
 };
 
 pub(crate) use backfills::{Backfill, Yielding, backfill_of, is_of_backfill};
@@ -31,6 +31,8 @@ use crate::decide::bounded;
 use crate::machine::Broken;
 use crate::machine::run::Run;
 use crate::plan::Plan;
+
+pub(crate) use previous::Previous;
 
 /// Equal on every replica that has replayed the same events.
 #[derive(Debug, Default)]
@@ -80,7 +82,7 @@ pub(crate) struct Versions {
     pub(crate) paused: Option<Audit>,
     pub(crate) unregistered: Option<Audit>,
     /// What the newest intervals with SUCCESS left.
-    pub(crate) previous: BTreeMap<Interval, BTreeMap<TaskId, Outputs>>,
+    pub(crate) previous: Previous,
     /// Its schedule, its triggers, and what became of its intervals.
     pub(crate) timetable: Timetable,
     /// Runs that are PENDING, in order of creation: derived.
@@ -422,12 +424,8 @@ impl State {
     fn remember(&mut self, no: RunNo) {
         let Some(run) = self.runs.get(&no).filter(|run| run.plan.uses_previous && run.record.state == Word::Success) else { return };
         let Some(interval) = run.record.interval else { return };
-        let outputs = run.plan.remembered.iter().map(|&node| (run.plan.task(node).id.clone(), run.outputs(node))).collect();
-        let previous = &mut self.pipelines.entry(run.record.pipeline.clone()).or_default().previous;
-        previous.insert(interval, outputs);
-        if previous.len() > MAX_PREVIOUS_KEPT {
-            previous.pop_first();
-        }
+        let (pipeline, left) = (run.record.pipeline.clone(), run.leaves());
+        self.pipelines.entry(pipeline).or_default().previous.remember(interval, left);
     }
 
     fn release(&mut self, fence: Fence) {

@@ -102,7 +102,7 @@ impl Scheduler {
         self.state.runs.values().rev().map(|run| &run.record).filter(|r| filter.wants(r)).take(limit).cloned().collect()
     }
 
-    /// Every pipeline.
+    /// Every pipeline, without what its intervals left.
     pub fn pipelines(&self) -> Vec<PipelineRecord> {
         self.state.pipelines.iter().map(|(name, versions)| crate::cut::pipeline_of(name, versions)).collect()
     }

@@ -59,9 +59,16 @@ impl Deciding<'_> {
             return Ok(answer);
         }
         let (no, run) = self.state.run_by_id(&id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
-        let marked: BTreeSet<u32> = self.selected(run, &id, &tasks)?.into_iter().filter(|&t| !run.is_expanded(t)).collect();
+        let meant = self.selected(run, &id, &tasks)?;
+        let again = if run.record.state.is_terminal() { again_below(run, &meant) } else { BTreeSet::new() };
+        if let Some(&task) = meant.iter().find(|&&t| again.contains(&run.node(t)) && run.instance(t).is_some()) {
+            let (key, node) = (run.key(task), &run.planned(task).id);
+            let why = format!("{key} goes with {node}, which begins again: mark {node} as a whole, or {key} when it is there again");
+            return Err(Rejection::Refused(why));
+        }
+        let marked = with_instances(run, &meant, &again);
         if marked.is_empty() {
-            return Err(Rejection::Refused("a mapped task is marked by its instances, as load[0]".to_owned()));
+            return Err(Rejection::Refused("no task is named: say which are to be marked, as load[0]".to_owned()));
         }
         if marked.len() > MAX_MARKED {
             let why = format!("{} tasks are meant, and at most {MAX_MARKED} are marked at once: name fewer", marked.len());
@@ -71,14 +78,7 @@ impl Deciding<'_> {
         let mut generation = before;
         if run.record.state.is_terminal() {
             self.ended_run(&id)?;
-            let mut again = run.plan.cone(marked.iter().map(|&t| run.node(t)), |t| &t.downstream);
-            for &task in &marked {
-                // An instance begins again by itself, a node as a whole.
-                if run.instance(task).is_some() {
-                    again.remove(&run.node(task));
-                    again.insert(task);
-                }
-            }
+            let again = again.into_iter().chain(marked.iter().copied()).collect();
             let audit = self.audit("mark", &format!("{names} {state}"), &by, &note);
             generation = self.open_generation(no, again, audit);
         } else if let Some(&task) = marked.iter().find(|&&t| run.task(t).state.is_terminal() || run.task(t).live().is_some()) {
@@ -195,9 +195,26 @@ fn unsuccessful(run: &Run) -> BTreeSet<u32> {
     };
     let bad: Vec<u32> = (0..run.slots()).filter(|t| !run.is_gone(*t) && !run.is_expanded(*t)).filter(bad).collect();
     let mut again: BTreeSet<u32> = bad.iter().copied().collect();
-    let below: BTreeSet<u32> = bad.iter().flat_map(|&t| run.plan.task(run.node(t)).downstream.iter().map(|e| e.task)).collect();
-    again.extend(run.plan.cone(below, |t| &t.downstream));
+    again.extend(run.reach(bad, |t| &t.downstream));
     again
+}
+
+/// What begins again below tasks that are marked: those that are are not among it, but where they are below one another.
+fn again_below(run: &Run, marked: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let below = run.reach(marked.iter().copied(), |t| &t.downstream);
+    let mut again: BTreeSet<u32> = below.union(marked).copied().collect();
+    with_items(run, &mut again);
+    again.retain(|task| below.contains(task) || !marked.contains(task));
+    again
+}
+
+/// A mapped task is marked by its instances, unless it begins again as a whole.
+fn with_instances(run: &Run, marked: &BTreeSet<u32>, again: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let of = |&task: &u32| match run.mapping.live(task).filter(|_| !again.contains(&task)) {
+        Some(expansion) => expansion.indices().collect(),
+        None => vec![task],
+    };
+    marked.iter().flat_map(of).collect()
 }
 
 /// Mapped tasks that take the items of one that begins again, or the outputs of one of its instances.

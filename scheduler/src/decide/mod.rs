@@ -299,15 +299,15 @@ pub(crate) fn lease_of(state: &State, run: &Run, index: u32, number: u32, fence:
     }
 }
 
-/// The newest earlier interval with a SUCCESS.
+/// The newest earlier interval with a SUCCESS, and what its tasks left then or before.
 fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
     let planned = run.planned(index);
-    let interval = run.record.interval.filter(|_| run.plan.uses_previous)?;
+    let start = run.record.interval.filter(|_| run.plan.uses_previous)?.start();
     let known = &state.pipelines.get(&run.record.pipeline)?.previous;
-    let (earlier, left) = known.iter().rev().find(|(other, _)| other.start() < interval.start())?;
+    let interval = known.before(start)?;
     let wanted = planned.remembers.iter().map(|&node| &run.plan.task(node).id);
-    let outputs = wanted.map(|id| (id.clone(), left.get(id).cloned().unwrap_or_default())).collect();
-    Some(Previous { interval: *earlier, outputs })
+    let outputs = wanted.map(|id| (id.clone(), known.left(id, start).cloned().unwrap_or_default())).collect();
+    Some(Previous { interval, outputs })
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

@@ -1,13 +1,14 @@
 //! Instances of a run's mapped tasks: what their items are, how they are made and taken away, what they put out, and the counters that
 //! follow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;
+use penstock_common::metrics::Outputs;
 use penstock_common::pipeline::ForEach;
 use penstock_common::state::Outcome;
-use penstock_common::{Digest, Items, Reason, State, Timestamp};
+use penstock_common::{Digest, Items, Reason, State, TaskId, Timestamp};
 
 use super::{Chunk, Run};
 use crate::machine::Broken;
@@ -26,15 +27,19 @@ impl Run {
         let Some(source) = planned.source else { return Err("it is mapped over nothing".to_owned()) };
         let id = &self.plan.task(source).id;
         let ended = || format!("{id} ended as {}", self.task(source).state);
+        let nothing = || Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string());
         match planned.spec.for_each.as_ref() {
             // A task that was not asked for counts as done, and its items are what they would be; else without instances there is no item.
             Some(ForEach::SameAs { .. }) => match self.mapping.live(source) {
                 Some(expansion) => expansion.items.clone().ok_or_else(|| format!("the items of {id} are not known yet")),
                 None if self.task(source).reason == Some(Reason::NotSelected) => self.items_of(source, known),
-                None => Items::new(Vec::new()).map(|items| ItemSource::List(Arc::new(items))).map_err(|e| e.to_string()),
+                None => nothing(),
             },
             Some(ForEach::ItemsOf { .. }) => {
                 let digest = self.task(source).rare.as_ref().and_then(|rare| rare.items);
+                if digest.is_none() && self.task(source).state == State::Success {
+                    return nothing();
+                }
                 let digest = digest
                     .ok_or_else(|| format!("it is mapped over the items of {id}, which wrote none to $PENSTOCK_ITEMS ({})", ended()))?;
                 known.get(&digest).cloned().map(ItemSource::List).ok_or_else(|| format!("the items of {id} were never loaded"))
@@ -73,13 +78,20 @@ impl Run {
     }
 
     /// Every output of a task, as those below see it.
-    pub(crate) fn outputs(&self, node: u32) -> penstock_common::metrics::Outputs {
+    pub(crate) fn outputs(&self, node: u32) -> Outputs {
         let Some(expansion) = self.mapping.live(node) else {
             return self.task(node).outputs.as_deref().cloned().unwrap_or_default();
         };
         let of = |index: u32| self.task(index).outputs.iter().flat_map(|o| o.0.keys());
         let keys: BTreeSet<&String> = expansion.indices().flat_map(of).collect();
-        penstock_common::metrics::Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
+        Outputs(keys.into_iter().filter_map(|key| Some((key.clone(), self.output(node, key)?))).collect())
+    }
+
+    /// What later intervals read of its tasks, of those that succeeded and put it out.
+    pub(crate) fn leaves(&self) -> BTreeMap<TaskId, Outputs> {
+        let succeeded = self.plan.remembered.iter().filter(|node| self.task(**node).state == State::Success);
+        let left = succeeded.map(|&node| (self.plan.task(node).id.clone(), self.outputs(node)));
+        left.filter(|(_, outputs)| !outputs.0.is_empty()).collect()
     }
 
     /// Makes the instances of a mapped task, and tells those below that each is an upstream of its own.

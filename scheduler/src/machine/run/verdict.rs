@@ -7,7 +7,7 @@ use penstock_common::state::Outcome;
 use penstock_common::{Reason, Selector, State, TaskKey};
 
 use super::{CANCEL_NOW, Run};
-use crate::plan::Edge;
+use crate::plan::{Edge, PlannedTask};
 
 impl Run {
     /// How the run ends, once every task is terminal.
@@ -52,7 +52,7 @@ impl Run {
         let teardowns: BTreeSet<u32> = (0..self.slots).filter(|t| !self.is_gone(*t) && !self.is_expanded(*t)).filter(fails).collect();
         let broken_below = |&above: &u32| -> Vec<u32> {
             let edges = self.plan.task(self.node(above)).downstream.iter();
-            edges.map(|edge| self.below(above, edge)).filter(|&below| self.is_broken(below)).collect()
+            edges.map(|edge| self.across(above, edge)).filter(|&below| self.is_broken(below)).collect()
         };
         let mut excused = BTreeSet::new();
         let mut next: Vec<u32> = teardowns.iter().flat_map(broken_below).collect();
@@ -73,9 +73,9 @@ impl Run {
         excused
     }
 
-    /// The task at the lower end of an edge: of a pair the instance of the same number.
-    fn below(&self, above: u32, edge: &Edge) -> u32 {
-        match (edge.paired, self.instance(above)) {
+    /// The task at the other end of an edge: of a pair the instance of the same number.
+    fn across(&self, task: u32, edge: &Edge) -> u32 {
+        match (edge.paired, self.instance(task)) {
             (true, Some((_, number))) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)).unwrap_or(edge.task),
             _ => edge.task,
         }
@@ -90,8 +90,8 @@ impl Run {
         }
         let downstream = &self.plan.task(node).downstream;
         let breaks = |below: u32| self.task(below).reason == Some(Reason::UpstreamFailed) && !self.spec(below).teardown;
-        let broken = |edge: &Edge| breaks(self.below(index, edge));
-        let caught = |edge: &Edge| edge.wants_failure && self.task(self.below(index, edge)).state == State::Success;
+        let broken = |edge: &Edge| breaks(self.across(index, edge));
+        let caught = |edge: &Edge| edge.wants_failure && self.task(self.across(index, edge)).state == State::Success;
         downstream.iter().any(caught) && !downstream.iter().any(broken)
     }
 
@@ -111,22 +111,29 @@ impl Run {
         let mut chosen = BTreeSet::new();
         for selector in selectors {
             let index = self.find(&selector.task).ok_or_else(|| selector.task.clone())?;
-            let node = self.node(index);
-            let mut nodes = BTreeSet::new();
+            chosen.insert(index);
             if selector.above {
-                nodes.extend(self.plan.cone([node], |t| &t.upstream));
+                chosen.extend(self.reach([index], |t| &t.upstream));
             }
             if selector.below {
-                nodes.extend(self.plan.cone([node], |t| &t.downstream));
+                chosen.extend(self.reach([index], |t| &t.downstream));
             }
-            if selector.task.index.is_some() {
-                nodes.remove(&node);
-                chosen.insert(index);
-            } else {
-                nodes.insert(node);
-            }
-            chosen.extend(nodes);
         }
         Ok(chosen)
+    }
+
+    /// All on one side of these tasks, and not these themselves: of a pair the instance of the same number.
+    pub(crate) fn reach(&self, from: impl IntoIterator<Item = u32>, side: fn(&PlannedTask) -> &Vec<Edge>) -> BTreeSet<u32> {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<u32> = from.into_iter().collect();
+        while let Some(task) = next.pop() {
+            for edge in side(self.plan.task(self.node(task))) {
+                let other = self.across(task, edge);
+                if reached.insert(other) {
+                    next.push(other);
+                }
+            }
+        }
+        reached
     }
 }

@@ -61,16 +61,12 @@ impl RunShadow {
         let mut open = match asked {
             Asked::Rerun(selectors) if selectors.is_empty() => {
                 let bad: BTreeSet<u32> = self.own().filter(bad).collect();
-                let nodes: BTreeSet<u32> = bad.iter().map(|&t| self.node(t)).collect();
-                let under = nodes.iter().flat_map(|&node| self.directly_below(node)).collect();
-                self.below(under).into_iter().chain(bad).collect()
+                self.reach(bad.clone(), true).into_iter().chain(bad).collect()
             }
             Asked::Rerun(selectors) => self.selected(selectors),
             Asked::Mark(selectors) => {
-                let marked: BTreeSet<u32> = self.selected(selectors).into_iter().filter(|&t| !self.is_expanded(t)).collect();
-                let nodes: BTreeSet<u32> = marked.iter().map(|&t| self.node(t)).collect();
-                let under = nodes.iter().flat_map(|&node| self.directly_below(node)).collect();
-                self.below(under).into_iter().chain(marked).collect()
+                let marked = self.selected(selectors);
+                self.reach(marked.clone(), true).into_iter().chain(marked).collect()
             }
         };
         loop {
@@ -97,6 +93,15 @@ impl RunShadow {
                 break;
             }
         }
+        if let Asked::Mark(selectors) = asked {
+            let marked = self.selected(selectors);
+            let below = self.reach(marked.clone(), true);
+            // What begins again is marked as a whole, else by its instances.
+            for node in marked.into_iter().filter(|t| self.is_expanded(*t) && !below.contains(t)) {
+                open.remove(&node);
+                open.extend(self.instances(node));
+            }
+        }
         let of_opened = |t: &u32| self.tasks[*t as usize].instance.is_some_and(|(node, _)| open.contains(&node));
         open.iter().copied().filter(|t| !of_opened(t)).collect()
     }
@@ -115,16 +120,38 @@ impl RunShadow {
                 *self.instances(node).iter().find(named).or_else(|| self.instances(node).iter().find(number)).unwrap()
             };
             open.insert(itself);
-            let mut others = BTreeSet::new();
             if selector.above {
-                others.extend(self.above([node].into()));
+                open.extend(self.reach([itself].into(), false));
             }
             if selector.below {
-                others.extend(self.below([node].into()));
+                open.extend(self.reach([itself].into(), true));
             }
-            others.remove(&node);
-            open.extend(others);
         }
         open
+    }
+
+    /// All below or above these, of a pair the instance of the same number.
+    fn reach(&self, mut next: BTreeSet<u32>, down: bool) -> BTreeSet<u32> {
+        let mut reached = BTreeSet::new();
+        while let Some(task) = next.pop_first() {
+            let node = self.node(task);
+            let others = if down { self.directly_below(node) } else { self.above([node].into()) };
+            for other in others {
+                let (upper, lower) = if down { (node, other) } else { (other, node) };
+                let (id, spec) = (&self.plan.task(upper).id, self.spec(lower));
+                let is_setup = spec.setup.as_ref() == Some(id);
+                let dependency = spec.depends_on.iter().find(|d| d.task == *id);
+                if !is_setup && dependency.is_none() {
+                    continue;
+                }
+                let paired = !is_setup && dependency.is_some_and(|d| d.paired);
+                let one = self.tasks[task as usize].instance.filter(|_| paired);
+                let one = one.and_then(|(_, number)| self.instances(other).get(number as usize)).copied().unwrap_or(other);
+                if reached.insert(one) {
+                    next.insert(one);
+                }
+            }
+        }
+        reached
     }
 }

@@ -241,7 +241,11 @@ impl RunShadow {
                     _ => Vec::new(),
                 }
             }
-            ForEach::ItemsOf { task } => lines(&known[&self.tasks[self.node_of(task) as usize].items.ok_or(())?]),
+            ForEach::ItemsOf { task } => match &self.tasks[self.node_of(task) as usize] {
+                TaskShadow { items: Some(items), .. } => lines(&known[items]),
+                TaskShadow { state: State::Success, .. } => Vec::new(),
+                _ => return Err(()),
+            },
             ForEach::Output { task, key } => {
                 let source = self.node_of(task);
                 if self.is_expanded(source) {

@@ -91,6 +91,11 @@ fn items_come_from_the_file_that_a_task_wrote() {
     w.hello("w");
     w.succeed_all();
     assert_eq!(w.how("r"), "SUCCESS");
+    for (run, nothing) in [("empty", Outcome::Items(0)), ("missing", Outcome::Success)] {
+        w.submit(run);
+        w.end("a", &nothing);
+        assert_eq!((w.how_is(run, "b").as_str(), w.how(run).as_str()), ("SKIPPED(empty)", "SUCCESS"), "{run}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use penstock_common::RunNo;
 use penstock_common::limits::{MAX_LEASE_OUTPUT_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::pipeline::{Action, Param, ParamType, Pipeline, Task};
 
-use super::super::model::{Outcome, below, p, range, retries, run_id, s, sensor, task_id};
+use super::super::model::{Outcome, below, p, range, retries, run_id, s, selectors, sensor, task_id};
 use super::super::people::{day, submit};
 use super::super::world::World;
 use crate::input::Submit;
@@ -161,7 +161,7 @@ fn a_run_sees_what_the_newest_earlier_interval_with_success_put_out() {
     w.end("a", &Outcome::Success);
     w.fail_over();
     w.hello("w");
-    assert_eq!(sees(&mut w, "d5", 5), Some((4, None)), "the fourth put nothing out");
+    assert_eq!(sees(&mut w, "d5", 5), Some((4, Some("\"one\"".to_owned()))), "the fourth put nothing out");
     w.end("a", &mark("five"));
     assert_eq!(sees(&mut w, "d2", 2), Some((1, Some("\"one\"".to_owned()))), "a backfill sees what was before it");
     w.end("a", &mark("two"));
@@ -174,6 +174,32 @@ fn a_run_sees_what_the_newest_earlier_interval_with_success_put_out() {
 }
 
 #[test]
+fn a_task_that_was_skipped_or_not_asked_for_keeps_its_watermark() {
+    let mut pipeline = remembers();
+    pipeline.tasks.insert("z".parse().unwrap(), below(&[]));
+    let mut w = World::with(pipeline, 2);
+    let end = |w: &mut World, a: Outcome| {
+        w.end("a", &a);
+        w.end("z", &Outcome::Success);
+    };
+    sees(&mut w, "d1", 1);
+    let outputs = vec![("mark", "\"one\"".to_owned()), ("other", "2".to_owned())];
+    end(&mut w, Outcome::Full { outputs, items: None, records: 1.0 });
+    let kept = w.leader.cut(0).cluster.pipelines[0].previous[0].outputs[0].1.0.clone();
+    assert_eq!(kept.into_keys().collect::<Vec<_>>(), ["mark"], "nothing names the other");
+    assert_eq!(sees(&mut w, "d2", 2), Some((1, Some("\"one\"".to_owned()))));
+    end(&mut w, Outcome::Skip);
+    w.submit_as(Submit { interval: Some(day(3)), only: selectors(&["z"]), ..submit("d3", "p") }).unwrap();
+    w.end("z", &Outcome::Success);
+    assert_eq!((w.how("d2").as_str(), w.how("d3").as_str()), ("SUCCESS", "SUCCESS"));
+    w.submit_as(Submit { interval: Some(day(1)), only: selectors(&["z"]), ..submit("d1_again", "p") }).unwrap();
+    w.end("z", &Outcome::Success);
+    w.fail_over();
+    w.hello("w");
+    assert_eq!(sees(&mut w, "d4", 4), Some((3, Some("\"one\"".to_owned()))));
+}
+
+#[test]
 fn a_pipeline_keeps_so_many_intervals_and_a_run_without_one_sees_none() {
     let mut w = World::with(remembers(), 1);
     w.checker.deep = false;
@@ -181,8 +207,9 @@ fn a_pipeline_keeps_so_many_intervals_and_a_run_without_one_sees_none() {
         sees(&mut w, &format!("d{number}"), number);
         w.end("a", &Outcome::Put("mark", "1".to_owned()));
     }
-    assert_eq!(w.leader.pipelines()[0].previous.len(), MAX_PREVIOUS_KEPT);
-    assert_eq!(w.leader.pipelines()[0].previous[0].interval, day(3));
+    let kept = w.leader.cut(0).cluster.pipelines[0].previous.clone();
+    assert_eq!((kept.len(), kept[0].interval), (MAX_PREVIOUS_KEPT, day(3)));
+    assert_eq!(w.leader.pipelines()[0].previous, [], "a list of pipelines does not copy it");
     w.submit("r");
     assert_eq!(w.workers["w"].running[&w.fence("w", "a")].previous, None);
 }
