@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use penstock_common::limits::BACKFILL_SHARE_PERCENT;
 use penstock_common::pipeline::Action;
-use penstock_common::record::Audit;
-use penstock_common::{PipelineName, PoolName, QueueName, Reason, RunId, RunNo, State, TaskKey, Timestamp, WorkerName};
+use penstock_common::record::{Audit, Outcome};
+use penstock_common::{PipelineName, PoolName, QueueName, Reason, RunId, RunNo, State, TaskKey, Timestamp, TriggerName, WorkerName};
 
 use crate::Scheduler;
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
+use crate::state::{Behind, is_of_backfill};
 use crate::term::{gates_of, is_open, wants};
 
 /// Links of a chain at most.
@@ -28,6 +30,12 @@ pub enum Why {
     Running { worker: WorkerName, attempt: u32, since: Timestamp },
     /// The run is queued: so many runs of the pipeline may be active.
     RunQueued { pipeline: PipelineName, limit: u32, active: Vec<RunId>, ahead: usize },
+    /// The run waits for SUCCESS of the interval before its own.
+    Past { pipeline: PipelineName, until: Timestamp, became: Option<Outcome> },
+    /// The run waits until another pipeline has run for all of its interval.
+    NotCovered { trigger: TriggerName, pipeline: PipelineName },
+    /// Backfills hold the share of slots that they may.
+    BackfillShare { queue: QueueName, percent: u64 },
     /// A person paused the run.
     RunPaused { run: RunId, by: Option<Audit> },
     /// A person paused the pipeline.
@@ -77,6 +85,9 @@ impl Why {
             Self::Ended { .. } => "ended",
             Self::Running { .. } => "running",
             Self::RunQueued { .. } => "run_queued",
+            Self::Past { .. } => "past_interval",
+            Self::NotCovered { .. } => "not_covered",
+            Self::BackfillShare { .. } => "backfill_share",
             Self::RunPaused { .. } => "run_paused",
             Self::PipelinePaused { .. } => "pipeline_paused",
             Self::Cancelling { .. } => "cancelling",
@@ -120,6 +131,19 @@ impl Why {
                 set("limit", limit);
                 set("ahead", ahead);
                 set("active", &list(&mut active.iter().map(ToString::to_string)));
+            }
+            Self::Past { pipeline, until, became } => {
+                set("pipeline", pipeline);
+                set("until", until);
+                became.iter().for_each(|became| set("became", &became.word()));
+            }
+            Self::NotCovered { trigger, pipeline } => {
+                set("trigger", trigger);
+                set("pipeline", pipeline);
+            }
+            Self::BackfillShare { queue, percent } => {
+                set("queue", queue);
+                set("percent", percent);
             }
             Self::RunPaused { run, .. } => set("run", run),
             Self::PipelinePaused { pipeline, by } => {
@@ -194,6 +218,11 @@ impl Why {
     pub fn remedy(&self) -> String {
         match self {
             Self::RunQueued { active, .. } => active.first().map_or(String::new(), |run| format!("penstock cancel {run}")),
+            Self::Past { pipeline, until, became: Some(_) } => format!(
+                "penstock backfill {pipeline} --start-date {until} --end-date {until} --reprocess failed"
+            )
+            .replacen(&until.to_string(), &Timestamp(until.0 - 1).to_string(), 2),
+            Self::NotCovered { pipeline, .. } => format!("penstock list --pipeline {pipeline}"),
             Self::RunPaused { run, .. } => format!("penstock resume {run}"),
             Self::PipelinePaused { pipeline, .. } => format!("penstock resume --pipeline {pipeline}"),
             Self::Person { run, task, .. } => format!("penstock approve {run} '{task}'"),
@@ -209,6 +238,8 @@ impl Why {
             }
             Self::WorkersClosed { .. } => "penstock drain WORKER --undo".to_owned(),
             Self::Ended { .. }
+            | Self::Past { became: None, .. }
+            | Self::BackfillShare { .. }
             | Self::Running { .. }
             | Self::Cancelling { .. }
             | Self::Quarantined { .. }
@@ -236,6 +267,18 @@ impl fmt::Display for Why {
                 let active: Vec<_> = active.iter().map(RunId::as_str).collect();
                 let active = active.join(", ");
                 write!(f, "the run is queued: max_active_runs of {pipeline} is {limit}, active: {active}, {ahead} queued ahead of it")
+            }
+            Self::Past { until, became: Some(became), .. } => {
+                write!(f, "depends_on_past: it waits for SUCCESS of the interval that ends at {until}, which is {}", became.word())
+            }
+            Self::Past { until, became: None, .. } => {
+                write!(f, "depends_on_past: it waits for SUCCESS of the interval that ends at {until}, whose run has not ended")
+            }
+            Self::NotCovered { trigger, pipeline } => {
+                write!(f, "trigger {trigger}: it waits until pipeline {pipeline} has run for all of its interval")
+            }
+            Self::BackfillShare { queue, percent } => {
+                write!(f, "backfills hold {percent} % of the slots of queue {queue}, and may not hold more")
             }
             Self::RunPaused { by: Some(by), .. } => write!(f, "the run was paused by {} at {}{}", who(by), by.at, colon(&by.note)),
             Self::RunPaused { by: None, .. } => write!(f, "the run is paused"),
@@ -327,6 +370,10 @@ impl Scheduler {
             if let Some(limit) = limit.filter(|limit| active.len() >= *limit as usize) {
                 chain.push(Why::RunQueued { pipeline: record.pipeline.clone(), limit, active, ahead });
             }
+            chain.extend(self.state.behind(run).map(|behind| match behind {
+                Behind::Past(until, became) => Why::Past { pipeline: record.pipeline.clone(), until, became },
+                Behind::Upstream(trigger, pipeline) => Why::NotCovered { trigger, pipeline },
+            }));
         }
         chain
     }
@@ -345,7 +392,14 @@ impl Scheduler {
             if chain.len() >= LONGEST {
                 break;
             }
-            self.explain_own(run, index, &mut chain);
+            let mut own = Vec::new();
+            self.explain_own(run, index, &mut own);
+            // What holds many tasks back is told once.
+            own.into_iter().for_each(|why| {
+                if !chain.contains(&why) {
+                    chain.push(why);
+                }
+            });
         }
         chain
     }
@@ -466,6 +520,12 @@ impl Scheduler {
                 chain.push(Why::NoWorker { queue: spec.queue.clone(), labels });
             }
             (workers, 0) => chain.push(Why::WorkersClosed { queue: spec.queue.clone(), workers }),
+            _ if is_of_backfill(&run.record)
+                && !full
+                && !self.state.has_share(&wants, spec.pool_slots, self.term.lanes.slots_of(&wants)) =>
+            {
+                chain.push(Why::BackfillShare { queue: spec.queue.clone(), percent: BACKFILL_SHARE_PERCENT });
+            }
             (_, workers) if full => chain.push(Why::NoSlot { queue: spec.queue.clone(), workers, waiting }),
             _ => {}
         }

@@ -290,6 +290,11 @@ impl Lanes {
         (serving.len(), open, self.lanes.get(wants).map_or(0, Lane::waiting))
     }
 
+    /// Slots that serve the queue of these wants.
+    pub(crate) fn slots_of(&self, wants: &Wants) -> u32 {
+        slots_of(&self.sessions, &wants.queue)
+    }
+
     /// Whether a worker of the lane has a free slot.
     pub(crate) fn has_free(&self, wants: &Wants) -> bool {
         self.lanes.get(wants).is_some_and(|lane| !lane.free.is_empty())

@@ -1,7 +1,7 @@
 //! Instances of a run's mapped tasks: what their items are, how they are made and taken away, what they put out, and the counters that
 //! follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::limits::TASKS_PER_CHUNK;

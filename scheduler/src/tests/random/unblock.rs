@@ -198,6 +198,8 @@ impl Unblocking {
                     None => self.attach(1, vec!["default", "big"], vec![("gpu", "yes")]),
                 }
             }
+            // No pipeline of these worlds has a schedule, and nobody backfills.
+            Why::Past { .. } | Why::NotCovered { .. } | Why::BackfillShare { .. } => panic!("{why:?} of {run}"),
             Why::Ended { .. } | Why::Quarantined { .. } => panic!("a task of {run} waits and {why:?}"),
         }
         true
@@ -274,7 +276,7 @@ impl Unblocking {
                 *workers > 0 && serving.contains("w0") && w.leader.workers().iter().any(|v| v.worker.as_str() == "w0" && v.closed)
             }
             Why::NoSlot { workers, .. } => *workers > 0,
-            Why::Ended { .. } | Why::Quarantined { .. } => false,
+            Why::Ended { .. } | Why::Quarantined { .. } | Why::Past { .. } | Why::NotCovered { .. } | Why::BackfillShare { .. } => false,
         };
         assert!(right, "{run}: {why:?} is not so");
     }
