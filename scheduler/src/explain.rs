@@ -1,5 +1,7 @@
 //! Why a run or a task is not running: the whole chain of reasons, each typed, and what would unblock it.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use crate::Scheduler;
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::term::{gates_of, is_open, wants};
+
+pub use groups::Group;
 
 /// Links of a chain at most.
 const LONGEST: usize = 100;
@@ -285,10 +289,9 @@ impl fmt::Display for Why {
 }
 
 impl Scheduler {
-    /// The chain of reasons of a task, or of the run. `None` if there is no such live run or task. Only the leader knows workers.
-    pub fn explain(&self, id: &RunId, task: Option<&TaskKey>) -> Option<Vec<Why>> {
+    /// The chain of reasons of a task. `None` if there is no such live run or task. Only the leader knows workers.
+    pub fn explain(&self, id: &RunId, task: &TaskKey) -> Option<Vec<Why>> {
         let (_, run) = self.state.run_by_id(id)?;
-        let Some(task) = task else { return Some(self.explain_run(run)) };
         let index = run.find(task)?;
         let mut chain = Vec::new();
         self.explain_task(run, index, &mut chain);
@@ -327,25 +330,6 @@ impl Scheduler {
             if let Some(limit) = limit.filter(|limit| active.len() >= *limit as usize) {
                 chain.push(Why::RunQueued { pipeline: record.pipeline.clone(), limit, active, ahead });
             }
-        }
-        chain
-    }
-
-    fn explain_run(&self, run: &Run) -> Vec<Why> {
-        let mut chain = self.run_blocked(run);
-        if !run.is_open() {
-            return chain;
-        }
-        let waits = |t: &u32| {
-            let task = run.task(*t);
-            let front = task.state != State::Pending || run.verdict_of(*t) != Verdict::Wait;
-            !task.state.is_terminal() && front && !run.is_gone(*t) && !run.is_expanded(*t)
-        };
-        for index in (0..run.slots()).filter(waits) {
-            if chain.len() >= LONGEST {
-                break;
-            }
-            self.explain_own(run, index, &mut chain);
         }
         chain
     }

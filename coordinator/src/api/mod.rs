@@ -1,6 +1,7 @@
 //! The services: messages in, typed inputs to the node's loop, messages out. No decisions here.
 
 pub(crate) mod control;
+mod explained;
 mod generations;
 mod logs;
 mod pipelines;
