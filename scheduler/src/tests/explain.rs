@@ -139,6 +139,19 @@ fn a_run_says_each_reason_once_with_the_tasks_that_have_it() {
 }
 
 #[test]
+fn a_paused_run_beside_free_slots_says_that_it_is_paused_and_nothing_else() {
+    let mut w = World::with(p([("a", below(&["z"])), ("z", below(&[]))]), 1);
+    w.submit("r");
+    w.pause("r", true).unwrap();
+    w.end("z", &Outcome::Success);
+    w.pass(penstock_common::Millis(60_000));
+    assert_eq!(explain(&w, "r", Some("a")).iter().map(Why::kind).collect::<Vec<_>>(), ["run_paused"]);
+    w.pause("r", false).unwrap();
+    w.succeed_all();
+    assert_eq!(w.how("r"), "SUCCESS");
+}
+
+#[test]
 fn a_mapped_task_of_a_paused_run_says_so_though_it_is_running() {
     let mut w = World::with(p([("m", range(2, &[]))]), 0);
     w.submit("r");

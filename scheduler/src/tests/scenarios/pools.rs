@@ -237,3 +237,14 @@ fn a_pool_counts_what_can_never_fit_among_what_waits_for_it() {
     w.cancel("r").unwrap();
     assert_eq!(w.leader.pools()[0].waiting, 2);
 }
+
+#[test]
+fn a_lane_in_which_nothing_waits_is_forgotten() {
+    let tasks = (0..50).map(|i| (format!("t{i:02}"), Task { labels: [("n".to_owned(), i.to_string())].into(), ..Task::noop() }));
+    let mut w = World::with(super::super::model::pipeline("p", tasks), 1);
+    w.submit("r");
+    assert_eq!(w.leader.term.lanes.len(), 50);
+    w.cancel("r").unwrap();
+    w.pass(s(120));
+    assert_eq!(w.leader.term.lanes.len(), 0);
+}
