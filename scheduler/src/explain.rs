@@ -1,5 +1,7 @@
 //! Why a run or a task is not running: the whole chain of reasons, each typed, and what would unblock it.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::state::{Behind, is_of_backfill};
 use crate::term::{gates_of, is_open, wants};
+
+pub use groups::Group;
 
 /// Links of a chain at most.
 const LONGEST: usize = 100;
@@ -328,10 +332,9 @@ impl fmt::Display for Why {
 }
 
 impl Scheduler {
-    /// The chain of reasons of a task, or of the run. `None` if there is no such live run or task. Only the leader knows workers.
-    pub fn explain(&self, id: &RunId, task: Option<&TaskKey>) -> Option<Vec<Why>> {
+    /// The chain of reasons of a task. `None` if there is no such live run or task. Only the leader knows workers.
+    pub fn explain(&self, id: &RunId, task: &TaskKey) -> Option<Vec<Why>> {
         let (_, run) = self.state.run_by_id(id)?;
-        let Some(task) = task else { return Some(self.explain_run(run)) };
         let index = run.find(task)?;
         let mut chain = Vec::new();
         self.explain_task(run, index, &mut chain);
@@ -374,32 +377,6 @@ impl Scheduler {
                 Behind::Past(until, became) => Why::Past { pipeline: record.pipeline.clone(), until, became },
                 Behind::Upstream(trigger, pipeline) => Why::NotCovered { trigger, pipeline },
             }));
-        }
-        chain
-    }
-
-    fn explain_run(&self, run: &Run) -> Vec<Why> {
-        let mut chain = self.run_blocked(run);
-        if !run.is_open() {
-            return chain;
-        }
-        let waits = |t: &u32| {
-            let task = run.task(*t);
-            let front = task.state != State::Pending || run.verdict_of(*t) != Verdict::Wait;
-            !task.state.is_terminal() && front && !run.is_gone(*t) && !run.is_expanded(*t)
-        };
-        for index in (0..run.slots()).filter(waits) {
-            if chain.len() >= LONGEST {
-                break;
-            }
-            let mut own = Vec::new();
-            self.explain_own(run, index, &mut own);
-            // What holds many tasks back is told once.
-            own.into_iter().for_each(|why| {
-                if !chain.contains(&why) {
-                    chain.push(why);
-                }
-            });
         }
         chain
     }

@@ -134,6 +134,11 @@ impl Gates {
         offers
     }
 
+    /// What a gate holds back, some of which may have ended.
+    pub(crate) fn waiting_at(&self, gate: &Gate) -> impl Iterator<Item = (RunNo, u32)> {
+        self.queues.get(gate).into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::values).flatten().copied()
+    }
+
     /// Everything a gate holds back.
     pub(crate) fn release(&mut self, gate: &Gate) -> Vec<Waiting> {
         let mut released = Vec::new();

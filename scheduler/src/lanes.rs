@@ -210,14 +210,15 @@ impl Lanes {
         share: impl Fn(&Wants, u32, u32) -> bool,
     ) -> Option<Next> {
         let mut reserved: BTreeSet<PoolName> = BTreeSet::new();
-        let mut passed: BTreeSet<Wants> = BTreeSet::new();
+        let mut others: Option<std::vec::IntoIter<Wants>> = None;
+        let mut first = self.first();
         loop {
-            let wants = self.first_of(&passed)?;
-            let lane = self.lanes.get_mut(&wants)?;
-            let Some((run, (task, pool_slots))) = lane.peek() else {
-                passed.insert(wants);
-                continue;
+            let wants = match first.take() {
+                Some(wants) => wants,
+                None => others.get_or_insert_with(|| self.all_but_first()).next()?,
             };
+            let lane = self.lanes.get_mut(&wants)?;
+            let (run, (task, pool_slots)) = lane.peek()?;
             let avoid = match look(run, task) {
                 Candidate::Ready { avoid } => avoid,
                 Candidate::Stale => {
@@ -231,7 +232,6 @@ impl Lanes {
             };
             let yields = lane.ready.keys().next().is_some_and(|rank| rank.yields);
             if yields && !share(&wants, pool_slots, slots_of(&self.sessions, &wants.queue)) {
-                passed.insert(wants);
                 continue;
             }
             if let Some(name) = &wants.pool {
@@ -242,7 +242,6 @@ impl Lanes {
                 }
                 if pool_slots > free || reserved.contains(name) {
                     reserved.insert(name.clone());
-                    passed.insert(wants);
                     continue;
                 }
             }
@@ -261,14 +260,27 @@ impl Lanes {
         }
     }
 
-    /// Of the lanes with a free slot and a task, the one whose turn it is.
-    fn first_of(&self, passed: &BTreeSet<Wants>) -> Option<Wants> {
-        let open = self.lanes.iter().filter(|(wants, lane)| !lane.free.is_empty() && (passed.is_empty() || !passed.contains(wants)));
-        let order = |(wants, lane)| {
-            let lane: &Lane = lane;
-            Some(((*lane.ready.keys().next()?, lane.turn), wants))
-        };
-        open.filter_map(order).min_by_key(|(order, _)| *order).map(|(_, wants): (_, &Wants)| wants.clone())
+    /// The lanes with a free slot and a task, and their turns.
+    fn open(&self) -> impl Iterator<Item = ((Rank, u64), &Wants)> {
+        let open = self.lanes.iter().filter(|(_, lane)| !lane.free.is_empty());
+        open.filter_map(|(wants, lane)| Some(((*lane.ready.keys().next()?, lane.turn), wants)))
+    }
+
+    /// The one whose turn it is.
+    fn first(&self) -> Option<Wants> {
+        self.open().min().map(|(_, wants)| wants.clone())
+    }
+
+    /// The others in their turn: sorted once, so that many lanes that wait for a pool cost no scan each.
+    fn all_but_first(&self) -> std::vec::IntoIter<Wants> {
+        let mut open: Vec<_> = self.open().collect();
+        open.sort_unstable();
+        open.into_iter().skip(1).map(|(_, wants)| wants.clone()).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Lanes in which nothing waits are made again when something does.
+    pub(crate) fn prune(&mut self) {
+        self.lanes.retain(|_, lane| !lane.ready.is_empty());
     }
 
     pub(crate) fn offers(&self, session: &SessionId) -> Option<&Offers> {
@@ -295,9 +307,9 @@ impl Lanes {
         slots_of(&self.sessions, &wants.queue)
     }
 
-    /// Whether a worker of the lane has a free slot.
+    /// Whether a worker that serves these wants has a free slot, whether there is such a lane or not.
     pub(crate) fn has_free(&self, wants: &Wants) -> bool {
-        self.lanes.get(wants).is_some_and(|lane| !lane.free.is_empty())
+        self.sessions.values().any(|(o, used)| o.serves(wants) && !o.closed() && *used < o.slots)
     }
 
     /// Tasks that wait for slots of a pool.
@@ -319,6 +331,11 @@ impl Lanes {
             *depths.entry(wants.queue.clone()).or_default() += lane.waiting();
         }
         depths
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lanes.len()
     }
 
     /// Every queued task, for comparing with a rebuilt index.

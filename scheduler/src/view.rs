@@ -9,7 +9,10 @@ use penstock_common::{
 
 use crate::Scheduler;
 use crate::cut::record_of;
+use crate::gates::Gate;
+use crate::lanes::Candidate;
 use crate::plan::Plan;
+use crate::term::candidate;
 
 /// Which runs to list.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +69,7 @@ pub struct PoolView {
     pub slots: u32,
     /// How many are taken.
     pub used: u32,
-    /// Ready tasks that want it.
+    /// Ready tasks that want it, those that want more than it has among them.
     pub waiting: usize,
     /// Who holds slots: run, task, attempt; at most a hundred.
     pub holders: Vec<(RunId, TaskKey, u32)>,
@@ -123,11 +126,17 @@ impl Scheduler {
             name: name.clone(),
             slots: pool.slots,
             used: self.state.pool_used.get(name).copied().unwrap_or(0),
-            waiting: self.term.lanes.waiting_for(name),
+            waiting: self.term.lanes.waiting_for(name) + self.too_wide_for(name),
             holders: self.pool_holders(name, 100),
             set: pool.set.clone(),
         };
         self.state.pools.iter().map(view).collect()
+    }
+
+    /// How many ready tasks want more slots than a pool has.
+    fn too_wide_for(&self, pool: &PoolName) -> usize {
+        let fresh = |&(no, task): &(RunNo, u32)| !matches!(candidate(&self.state, self.term.now, no, task), Candidate::Stale);
+        self.term.gates.waiting_at(&Gate::Pool(pool.clone())).filter(fresh).count()
     }
 
     /// Who holds slots of a pool.

@@ -7,13 +7,14 @@ use penstock_common::limits::MINTED_RUN_ID_WINDOW_MS;
 use penstock_common::record::TriggerKind;
 use penstock_common::{BackfillId, Digest, NodeName, PipelineName, PoolName, RunId, Selector, TaskKey};
 use penstock_proto::v1;
+use penstock_scheduler::explain::Why;
 use penstock_scheduler::input::Submit;
 use penstock_scheduler::{Answer, Input};
 use penstock_store::{Store, election};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::status;
+use super::{explained, status};
 use crate::archive::History;
 use crate::clock::Clock;
 use crate::handle::{AsOf, Handle, Refusal, Role};
@@ -295,25 +296,25 @@ impl v1::control_server::Control for Control {
         let task = if task.is_empty() { None } else { Some(TaskKey::parse(&task).map_err(|e| status::invalid(&e))?) };
         self.leader_only()?;
         let (id, of) = (run.clone(), task.clone());
-        let found = self.handle.read(move |scheduler, seen| scheduler.explain(&id, of.as_ref()).map(|chain| (chain, seen))).await?;
-        if let Some((chain, seen)) = found {
-            let wire = |why: &penstock_scheduler::explain::Why| v1::Why {
-                kind: why.kind().to_owned(),
-                text: why.to_string(),
-                fields: why.fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-                remedy: why.remedy(),
+        let explained = self.handle.read(move |scheduler, seen| {
+            let chain: Vec<v1::Why> = match of {
+                Some(task) => scheduler.explain(&id, &task)?.iter().map(|why| explained::wire(why, why.to_string())).collect(),
+                None => scheduler.explain_run(&id)?.iter().map(explained::group).collect(),
             };
-            let chain = chain.iter().map(wire).collect();
-            return Ok(Response::new(v1::ExplainResponse { as_of: as_of(seen), chain }));
+            Some(v1::ExplainResponse { as_of: as_of(seen), chain })
+        });
+        if let Some(response) = explained.await? {
+            return Ok(Response::new(response));
         }
         let Some(record) = self.archived(&run).await? else {
             let task = task.map_or(String::new(), |t| format!(", or it has no task {t}"));
             return Err(Status::not_found(format!("there is no run {run}{task}")));
         };
-        let reason = record.reason.map_or(String::new(), |r| format!("({r})"));
-        let text = format!("it has ended: {}{reason}", record.state);
-        let why = v1::Why { kind: "ended".to_owned(), text, ..v1::Why::default() };
-        Ok(Response::new(v1::ExplainResponse { as_of: None, chain: vec![why] }))
+        let why = match task {
+            Some(task) => self.archived_end(&record, &task).await?,
+            None => Why::Ended { state: record.state, reason: record.reason, detail: Arc::default() },
+        };
+        Ok(Response::new(v1::ExplainResponse { as_of: None, chain: vec![explained::wire(&why, why.to_string())] }))
     }
 
     async fn list_workers(&self, _: Request<v1::ListWorkersRequest>) -> Result<Response<v1::ListWorkersResponse>, Status> {

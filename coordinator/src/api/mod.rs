@@ -2,6 +2,7 @@
 
 mod backfills;
 pub(crate) mod control;
+mod explained;
 mod generations;
 mod logs;
 mod pipelines;

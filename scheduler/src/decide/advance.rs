@@ -175,6 +175,7 @@ impl Deciding<'_> {
 
     fn housekeep(&mut self) {
         self.term.housekeep_next();
+        self.term.lanes.prune();
         let now = self.now.now;
         let ago = |ms: u64| Timestamp(now.0.saturating_sub_unsigned(ms));
         let before = ago(REQUEST_WINDOW_MS);

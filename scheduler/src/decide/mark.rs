@@ -41,7 +41,7 @@ impl Deciding<'_> {
             }
         }
         let audit = self.audit("rerun", &names, by, note);
-        let generation = self.open_generation(no, again, audit);
+        let generation = self.open_generation(no, again, audit)?;
         self.answer(request, asked, generation);
         Ok(Answer::Generation(generation))
     }
@@ -80,7 +80,7 @@ impl Deciding<'_> {
             self.ended_run(&id)?;
             let again = again.into_iter().chain(marked.iter().copied()).collect();
             let audit = self.audit("mark", &format!("{names} {state}"), &by, &note);
-            generation = self.open_generation(no, again, audit);
+            generation = self.open_generation(no, again, audit)?;
         } else if let Some(&task) = marked.iter().find(|&&t| run.task(t).state.is_terminal() || run.task(t).live().is_some()) {
             let expected = "in a run that goes on only a task that waits can be marked; cancel the run to mark what runs or has ended";
             let (key, state) = (run.key(task), run.task(task).state.to_string());
@@ -108,23 +108,25 @@ impl Deciding<'_> {
     }
 
     /// A new life of these tasks, and of the mapped ones whose items follow from them: else state could not tell what those are mapped over.
-    fn open_generation(&mut self, no: RunNo, mut again: BTreeSet<u32>, audit: Audit) -> u32 {
-        let Some(run) = self.state.runs.get(&no) else { return 0 };
+    fn open_generation(&mut self, no: RunNo, mut again: BTreeSet<u32>, audit: Audit) -> Result<u32, Rejection> {
+        let Some(run) = self.state.runs.get(&no) else { return Ok(0) };
         with_items(run, &mut again);
         again.retain(|&task| !run.is_gone(task));
+        let ranges = ranges(again.iter().copied());
+        super::fits(&ranges, "rerun the mapped task that they are instances of as a whole, or fewer of them")?;
         self.term.kept.remove(&(run.record.ended_at.unwrap_or_default(), no));
         let generation = run.record.generation + 1;
         // What a branch that keeps its success did not pick is passed over in this life too.
         let branches = (0u32..).zip(run.plan.tasks()).filter(|(_, planned)| planned.spec.branch);
         let kept: Vec<u32> = branches.map(|(node, _)| node).filter(|node| !again.contains(node)).collect();
-        self.emit(Event::GenerationOpened { run: no, generation, ranges: ranges(again), audit });
+        self.emit(Event::GenerationOpened { run: no, generation, ranges, audit });
         for node in kept {
             let Some(run) = self.state.runs.get(&no) else { break };
             let chose = run.task(node).outputs.as_deref().filter(|_| run.task(node).state == State::Success);
             let passed_over = chose.and_then(|outputs| branches_of(run, node, outputs).ok()).unwrap_or_default();
             self.pass_over(no, passed_over);
         }
-        generation
+        Ok(generation)
     }
 
     /// An archived run is live again, still ended: what follows is a rerun or a mark.

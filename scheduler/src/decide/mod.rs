@@ -209,7 +209,7 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
                 + c.trigger.by.len()
                 + c.trigger.source.len()
                 + 64
-                + 6 * c.not_selected.len()
+                + RANGE_BYTES * c.not_selected.len()
                 + above
         }
         Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
@@ -220,8 +220,8 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
         Event::AttemptWaiting { detail, .. } | Event::TaskStopping { detail, .. } => detail.len(),
         Event::TaskWaiting { child, .. } => child.as_ref().map_or(0, |id| id.as_str().len()),
         Event::TaskEnded(end) => end.detail.len() + end.outputs.bytes() + end.audit.as_ref().map_or(0, audit_bytes),
-        Event::TasksSkipped { ranges, .. } => 6 * ranges.len(),
-        Event::GenerationOpened { ranges, audit, .. } => 6 * ranges.len() + audit_bytes(audit),
+        Event::TasksSkipped { ranges, .. } => RANGE_BYTES * ranges.len(),
+        Event::GenerationOpened { ranges, audit, .. } => RANGE_BYTES * ranges.len() + audit_bytes(audit),
         Event::CancelRequested { audit, .. } | Event::RunPaused { audit, .. } => audit_bytes(audit),
         Event::PipelinePaused { pipeline, audit, .. } | Event::PipelineUnregistered { pipeline, audit } => {
             pipeline.full().len() + audit_bytes(audit)
@@ -334,6 +334,19 @@ pub(crate) fn minted_id(of: &str, label: &str, no: RunNo) -> RunId {
     let label: String = label.chars().take(40).collect();
     RunId::parse(&format!("{of}.{label}.{no}")).unwrap_or_else(|_| RunId::parse(&format!("run.{no}")).unwrap_or_else(|_| unreachable!()))
 }
+
+/// Whether one event can name these stretches of tasks, as many as one input may.
+pub(crate) fn fits(ranges: &[(u32, u32)], instead: &str) -> Result<(), Rejection> {
+    let most = MAX_EVENT_BYTES_PER_INPUT / 2 / RANGE_BYTES;
+    if ranges.len() <= most {
+        return Ok(());
+    }
+    let found = ranges.len();
+    Err(Rejection::Refused(format!("the tasks that are meant lie in {found} stretches, and {most} can be named at once: {instead}")))
+}
+
+/// A range of an event in the journal, at most.
+const RANGE_BYTES: usize = 6;
 
 /// Text from outside, cut to what state keeps.
 pub(crate) fn bounded(text: &str, bytes: usize) -> Arc<str> {

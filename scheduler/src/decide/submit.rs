@@ -75,6 +75,7 @@ impl Deciding<'_> {
             return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
         }
         let not_selected = left_out(&plan, &submit)?;
+        super::fits(&not_selected, "select fewer tasks one by one, or more with their neighbours (+task, task+)")?;
         self.emit(Event::RunCreated(Box::new(RunCreated {
             run: RunNo(self.state.last_run.0 + 1),
             id: submit.run.clone(),

@@ -65,7 +65,7 @@ impl State {
                 match attempts.last_mut().filter(|_| resumes) {
                     Some(attempt) => {
                         (attempt.fence, attempt.worker, attempt.session) = (*fence, worker.clone(), session.clone());
-                        attempt.reason = None;
+                        (attempt.reason, attempt.started_at) = (None, *at);
                     }
                     None => attempts.push(attempt::leased(*number, *fence, worker, session, *at)),
                 }
@@ -184,8 +184,9 @@ impl State {
                 if run.is_expanded(task) || !end.state.is_terminal() {
                     return Err(Broken::new(format_args!("task {task} cannot be ended as {}", end.state)));
                 }
+                let since = run.task(task).changed_at;
                 run.go(task, end.state, end.reason, end.at, cut)?;
-                end_waiting(run, task, end.state, end.reason, end.at, cut);
+                end_waiting(run, task, since, cut);
                 let state = run.task_mut(task, cut);
                 let stopping = state.rare.as_mut().and_then(|rare| rare.stopping.take());
                 if !end.detail.is_empty() || stopping.is_some() {
@@ -241,8 +242,9 @@ impl State {
                 let open = self.runs.get(&no).map_or_else(Vec::new, |run| self.idle(run, *teardowns));
                 let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
                 for &task in &open {
+                    let since = run.task(task).changed_at;
                     run.go(task, Word::Cancelled, Some(*reason), *at, cut)?;
-                    end_waiting(run, task, Word::Cancelled, Some(*reason), *at, cut);
+                    end_waiting(run, task, since, cut);
                 }
                 for task in open {
                     self.settle(no, task, *at, touched)?;
@@ -347,11 +349,13 @@ fn without_lease(run: &Run, task: u32) -> Result<(), Broken> {
     }
 }
 
-/// The attempt of a sensor that waits ends with its task.
-fn end_waiting(run: &mut Run, task: u32, state: Word, reason: Option<Reason>, at: Timestamp, cut: u64) {
-    if run.task(task).attempts.last().is_some_and(|a| a.state == Word::Running)
-        && let Some(attempt) = run.task_mut(task, cut).attempts.last_mut()
-    {
-        (attempt.state, attempt.reason, attempt.ended_at) = (state, reason, Some(at));
+/// The attempt of a sensor that waits ends with its task. What it took is its last probe: waiting is no duration.
+fn end_waiting(run: &mut Run, task: u32, since: Timestamp, cut: u64) {
+    if run.task(task).attempts.last().is_some_and(|a| a.state == Word::Running) {
+        let task = run.task_mut(task, cut);
+        let (state, reason) = (task.state, task.reason);
+        if let Some(attempt) = task.attempts.last_mut() {
+            (attempt.state, attempt.reason, attempt.ended_at) = (state, reason, Some(since));
+        }
     }
 }

@@ -7,10 +7,13 @@ use penstock_common::{Event, Reason, RunNo, State, Timestamp};
 
 use super::model::{Outcome, approve, below, child, key, p, pipeline, range, retries, run_id, s, sensor};
 use super::world::World;
-use crate::explain::Why;
+use crate::explain::{Group, Why};
 
 fn explain(world: &World, run: &str, task: Option<&str>) -> Vec<Why> {
-    let chain = world.leader.explain(&run_id(run), task.map(key).as_ref()).unwrap();
+    let Some(task) = task else {
+        return world.leader.explain_run(&run_id(run)).unwrap().into_iter().map(|group| group.why).collect();
+    };
+    let chain = world.leader.explain(&run_id(run), &key(task)).unwrap();
     assert!(chain.iter().all(|why| !why.to_string().is_empty() && !why.kind().is_empty()));
     chain
 }
@@ -33,8 +36,8 @@ fn what_has_ended_says_how() {
     assert_eq!(says(&w, "r", "b"), ["it has ended: SUCCESS"]);
     let run = Why::Ended { state: State::Failed, reason: Some(Reason::TaskFailed), detail: "".into() };
     assert_eq!(explain(&w, "r", None), [run]);
-    assert_eq!(w.leader.explain(&run_id("other"), None), None);
-    assert_eq!(w.leader.explain(&run_id("r"), Some(&key("other"))), None);
+    assert_eq!(w.leader.explain_run(&run_id("other")), None);
+    assert_eq!(w.leader.explain(&run_id("r"), &key("other")), None);
     w.mark("r", "q", &["a"], State::Skipped).unwrap();
     assert_eq!(says(&w, "r", "a"), ["it has ended: SKIPPED(marked): so it is"]);
 }
@@ -115,6 +118,37 @@ fn a_pause_says_who_and_when() {
     assert_eq!(says(&w, "r", "a"), expected);
     w.submit("s");
     assert_eq!(says(&w, "s", "a"), expected[1..2]);
+}
+
+#[test]
+fn a_run_says_each_reason_once_with_the_tasks_that_have_it() {
+    let elsewhere = Task { queue: "gpu".parse().unwrap(), ..Task::noop() };
+    let mut w = World::with(p([("a", below(&[])), ("b", range(25, &[])), ("c", elsewhere), ("d", below(&["a"]))]), 0);
+    w.submit("r");
+    w.pause("r", true).unwrap();
+    let says: Vec<String> = w.leader.explain_run(&run_id("r")).unwrap().iter().map(Group::sentence).collect();
+    let expected = [
+        format!("the run was paused by me at {NOW}"),
+        "a, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15], b[16], b[17], b[18] and 6 \
+         more: every slot of the 1 workers of queue default is taken, and 0 tasks wait"
+            .to_owned(),
+        "c: no worker serves queue gpu".to_owned(),
+    ];
+    assert_eq!(says[0], expected[0]);
+    assert!(says.contains(&expected[1]) && says.contains(&expected[2]) && says.len() == 3, "{says:#?}");
+}
+
+#[test]
+fn a_paused_run_beside_free_slots_says_that_it_is_paused_and_nothing_else() {
+    let mut w = World::with(p([("a", below(&["z"])), ("z", below(&[]))]), 1);
+    w.submit("r");
+    w.pause("r", true).unwrap();
+    w.end("z", &Outcome::Success);
+    w.pass(penstock_common::Millis(60_000));
+    assert_eq!(explain(&w, "r", Some("a")).iter().map(Why::kind).collect::<Vec<_>>(), ["run_paused"]);
+    w.pause("r", false).unwrap();
+    w.succeed_all();
+    assert_eq!(w.how("r"), "SUCCESS");
 }
 
 #[test]

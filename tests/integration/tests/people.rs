@@ -110,11 +110,15 @@ async fn an_archived_run_is_brought_back_for_a_rerun_and_its_attempts_go_on() {
     let _turn = turn().await;
     let mut cluster = one_of_each().await;
     let client = cluster.client();
-    let document = "pipeline: p\nparams: {n: {type: int, default: 1}}\ntasks:\n  a: {run: [\"true\"]}\n  b: {depends_on: [a], for_each: [x, y], run: [\"true\"]}\n  c: {depends_on: [b], noop: true}\n";
+    let document = "pipeline: p\nparams: {n: {type: int, default: 1}}\ntasks:\n  a: {run: [\"true\"]}\n  b: {depends_on: [a], for_each: [x, y], run: [\"true\"]}\n  c: {depends_on: [b], noop: true}\n  d: {if: 1 > 2, noop: true}\n";
     client.register("p", document).await.unwrap();
     client.submit(submit("p", "r")).await.unwrap();
     assert_eq!(cluster.wait("r", SOON).await.run.state(), State::Success);
     eventually("it is archived", SOON, || async { (client.cluster().await.ok()?.live_runs == 0).then_some(()) }).await;
+    let ended = cluster.penstock(&["explain", "r", "d"]).await.well().stdout;
+    assert_eq!(ended.trim(), "it has ended: SKIPPED(condition)", "of an archived run too");
+    let unknown = cluster.penstock(&["explain", "r", "nosuch"]).await.without_panic();
+    assert!(unknown.code != 0 && unknown.stderr.contains("run r has no task nosuch"), "{}", unknown.stderr);
     let refused = cluster.penstock(&["rerun", "r", "nosuch+"]).await.without_panic();
     assert!(refused.code != 0 && refused.stderr.contains("nosuch"), "{}", refused.stderr);
     cluster.penstock(&["rerun", "r", "--only", "b[y]", "--note", "look again"]).await.well();
@@ -126,7 +130,7 @@ async fn an_archived_run_is_brought_back_for_a_rerun_and_its_attempts_go_on() {
         (run.run.generation == 2 && run.run.state() == State::Success).then_some(run)
     })
     .await;
-    let expected = [("a", vec![1]), ("b", vec![]), ("c", vec![1]), ("b[x]", vec![1]), ("b[y]", vec![1, 2])];
+    let expected = [("a", vec![1]), ("b", vec![]), ("c", vec![1]), ("d", vec![]), ("b[x]", vec![1]), ("b[y]", vec![1, 2])];
     assert_eq!(numbers(&second), expected.map(|(id, n)| (id.to_owned(), n)));
     // And over a restart, of everything from the mapped task on.
     cluster.server(0).kill();
@@ -138,7 +142,7 @@ async fn an_archived_run_is_brought_back_for_a_rerun_and_its_attempts_go_on() {
         (run.run.generation == 3 && run.run.state() == State::Success).then_some(run)
     })
     .await;
-    let expected = [("a", vec![1]), ("b", vec![]), ("c", vec![1, 2]), ("b[x]", vec![1, 2]), ("b[y]", vec![1, 2, 3])];
+    let expected = [("a", vec![1]), ("b", vec![]), ("c", vec![1, 2]), ("d", vec![]), ("b[x]", vec![1, 2]), ("b[y]", vec![1, 2, 3])];
     assert_eq!(numbers(&third), expected.map(|(id, n)| (id.to_owned(), n)));
     let fences: Vec<u64> = third.tasks.iter().find(|t| t.id == "b[y]").unwrap().attempts.iter().map(|a| a.fence).collect();
     assert!(fences.is_sorted() && fences[0] < fences[2], "fences go on rising: {fences:?}");

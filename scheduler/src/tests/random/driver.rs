@@ -295,7 +295,7 @@ impl Driver {
                 run.record.state.is_terminal(),
                 "liveness: run {no} is {}: {:?}",
                 run.record.state,
-                w.leader.explain(&run.record.id, None)
+                w.leader.explain_run(&run.record.id)
             );
         }
         for run in &w.acknowledged {

@@ -87,7 +87,7 @@ impl Unblocking {
     }
 
     fn explain(&self, run: &RunId, task: &TaskKey) -> Vec<Why> {
-        let chain = self.world.leader.explain(run, Some(task)).unwrap();
+        let chain = self.world.leader.explain(run, task).unwrap();
         assert!(!chain.is_empty(), "{run}/{task} waits and nobody knows why");
         chain.iter().for_each(|why| self.is_so(run, why));
         chain
@@ -106,13 +106,13 @@ impl Unblocking {
                 continue;
             }
             let (run, task) = waiting[self.draw() % waiting.len()].clone();
-            let (before, then) = (self.world.leader.explain(&run, Some(&task)), self.world.now);
+            let (before, then) = (self.world.leader.explain(&run, &task), self.world.now);
             self.world.log.clear();
             self.unblock(&run, &task);
             self.world.settle();
             // A probe that is due may wait for its turn now: then time has passed and nothing else.
             let moved = !self.world.log.is_empty() || self.world.now > then;
-            let moved = moved || self.world.leader.explain(&run, Some(&task)) != before;
+            let moved = moved || self.world.leader.explain(&run, &task) != before;
             assert!(moved, "what {run}/{task} asked for changed nothing: {before:?}");
         }
         panic!("it comes to no end: {:?}", self.waiting());
@@ -126,8 +126,7 @@ impl Unblocking {
                 return;
             }
         }
-        let all: Vec<_> =
-            self.waiting().into_iter().map(|(r, t)| format!("{r}/{t}: {:?}", self.world.leader.explain(&r, Some(&t)))).collect();
+        let all: Vec<_> = self.waiting().into_iter().map(|(r, t)| format!("{r}/{t}: {:?}", self.world.leader.explain(&r, &t))).collect();
         panic!(
             "{run}/{task}: nothing in {chain:?} can be acted on; {all:#?} {:?} {:?}",
             self.world.leader.pools(),

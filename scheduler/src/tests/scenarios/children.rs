@@ -66,7 +66,7 @@ fn a_child_that_is_cancelled_fails_its_task_and_a_cancelled_parent_cancels_its_c
     assert_eq!((&*audit.verb, &*audit.by, &*audit.note), ("cancel", "eve", "enough"));
     assert_eq!((w.how("r").as_str(), w.how_is("r", "a").as_str()), ("RUNNING", "RUNNING(waiting)"), "it waits for it to stop");
     assert_eq!(&*w.task("r", "a").detail, "stopping run r.a.1-1: enough");
-    let why = w.leader.explain(&run_id("r"), Some(&key("a"))).unwrap();
+    let why = w.leader.explain(&run_id("r"), &key("a")).unwrap();
     let last = why.last().unwrap().to_string();
     assert_eq!(last, "it is stopping (user): it waits for the end of run r.a.1-1, which is RUNNING");
     w.end("k", &Outcome::Cancelled);

@@ -340,3 +340,23 @@ fn a_run_of_a_version_that_is_no_longer_kept_does_not_come_back() {
     let expected = "version 1 of p is no longer kept: start a new run with penstock rerun r --latest";
     assert_eq!(w.reopen("r").unwrap_err().to_string(), expected);
 }
+
+#[test]
+fn more_stretches_of_tasks_than_an_event_can_name_are_refused() {
+    let mut w = World::with(p([("m", range(50_000, &[]))]), 0);
+    w.checker.deep = false;
+    w.submit("r");
+    w.settle();
+    let run = w.leader.state.runs.get_mut(&RunNo(1)).unwrap();
+    for index in 1..=50_000 {
+        let state = if index % 2 == 0 { State::Failed } else { State::Success };
+        run.go(index, state, None, penstock_common::Timestamp(1), 0).unwrap();
+    }
+    run.settle(50_000, penstock_common::Timestamp(1), 0).unwrap();
+    crate::machine::run::go(&mut run.record, State::Failed, None).unwrap();
+    let request = "q".parse().unwrap();
+    let now = w.clock();
+    let rerun = Input::Rerun { run: run_id("r"), tasks: Vec::new(), request, by: "me".into(), note: "".into() };
+    let why = w.leader.decide(rerun, now).unwrap_err().to_string();
+    assert!(why.starts_with("the tasks that are meant lie in 25000 stretches, and 21845 can be named at once: rerun the mapped"), "{why}");
+}

@@ -98,7 +98,10 @@ fn a_cancelled_run_cleans_up_although_it_is_paused() {
     w.pause("r", true).unwrap();
     w.pause_pipeline("p", true).unwrap();
     w.cancel("r").unwrap();
-    assert_eq!(w.leader.explain(&run_id("r"), None).unwrap().iter().map(|why| why.kind()).collect::<Vec<_>>(), ["cancelling", "running"]);
+    assert_eq!(
+        w.leader.explain_run(&run_id("r")).unwrap().iter().map(|group| group.why.kind()).collect::<Vec<_>>(),
+        ["cancelling", "running"]
+    );
     w.end("a", &Outcome::Cancelled);
     assert_eq!(w.how_is("r", "down"), "RUNNING");
     w.end("down", &Outcome::Success);

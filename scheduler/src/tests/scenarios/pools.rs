@@ -130,7 +130,7 @@ fn a_rerun_whose_pool_is_gone_waits_for_somebody_to_set_it() {
     w.pool("db", None).unwrap();
     w.rerun("r", "q").unwrap();
     assert_eq!(running(&w), Vec::<String>::new());
-    assert!(w.leader.explain(&run_id("r"), Some(&key("a"))).unwrap().iter().any(|why| why.kind() == "pool_too_small"));
+    assert!(w.leader.explain(&run_id("r"), &key("a")).unwrap().iter().any(|why| why.kind() == "pool_too_small"));
     w.pool("db", 2).unwrap();
     assert_eq!(running(&w), ["a"]);
 }
@@ -222,4 +222,29 @@ fn a_mark_on_a_task_behind_two_limits_hides_none_behind_the_first() {
     w.mark("r", "q", &["m[0]"], State::Skipped).unwrap();
     w.end("a", &Outcome::Success);
     assert_eq!(running(&w), ["m[1]"]);
+}
+
+#[test]
+fn a_pool_counts_what_can_never_fit_among_what_waits_for_it() {
+    let wide = Task { pool: Some("db".parse().unwrap()), pool_slots: 3, ..Task::noop() };
+    let mut w = World::new();
+    w.pool("db", 1).unwrap();
+    w.register(p([("a", wide.clone()), ("b", Task { pool_slots: 1, ..wide })]));
+    w.attach("w", 9);
+    w.submit("r");
+    w.submit("s");
+    assert_eq!((w.leader.pools()[0].used, w.leader.pools()[0].waiting), (1, 3), "both a, and b of s");
+    w.cancel("r").unwrap();
+    assert_eq!(w.leader.pools()[0].waiting, 2);
+}
+
+#[test]
+fn a_lane_in_which_nothing_waits_is_forgotten() {
+    let tasks = (0..50).map(|i| (format!("t{i:02}"), Task { labels: [("n".to_owned(), i.to_string())].into(), ..Task::noop() }));
+    let mut w = World::with(super::super::model::pipeline("p", tasks), 1);
+    w.submit("r");
+    assert_eq!(w.leader.term.lanes.len(), 50);
+    w.cancel("r").unwrap();
+    w.pass(s(120));
+    assert_eq!(w.leader.term.lanes.len(), 0);
 }

@@ -149,7 +149,23 @@ fn a_cancelled_sensor_waits_no_more() {
     assert_eq!(w.how_is("r", "a"), "CANCELLED(user)");
     w.end("b", &Outcome::NotYet(30_000));
     assert_eq!(w.log()[2..], ["r: b CANCELLED(user)", "r: CANCELLED(user)"], "its probe raced the cancel");
-    assert_eq!(w.task("r", "a").attempts[0].state, State::Cancelled, "its attempt ended with it");
+    let attempt = &w.task("r", "a").attempts[0];
+    assert_eq!(attempt.state, State::Cancelled, "its attempt ended with it");
+}
+
+#[test]
+fn waiting_is_no_duration_of_a_sensor_that_is_cancelled() {
+    let mut w = World::with(p([("a", Task { action: sensor(), ..Task::noop() })]), 1);
+    w.submit("r");
+    w.now += 100;
+    w.end("a", &Outcome::NotYet(30_000));
+    w.pass(s(30));
+    w.now += 200;
+    w.end("a", &Outcome::NotYet(30_000));
+    w.pass(s(20));
+    w.cancel("r").unwrap();
+    let attempt = &w.task("r", "a").attempts[0];
+    assert_eq!(attempt.ended_at.unwrap().since(attempt.started_at).0, 200, "its last probe");
 }
 
 #[test]
