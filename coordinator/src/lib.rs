@@ -14,8 +14,10 @@ mod chores;
 mod clock;
 mod driver;
 mod entry;
+mod files;
 mod handle;
 mod held;
+mod hooks;
 mod node;
 mod replica;
 mod sanity;
@@ -110,6 +112,7 @@ where
         sessions,
         policy: config.checkpoints,
         retention: config.retention,
+        handle: handle.clone(),
     };
     let control = api::control::Control {
         handle: handle.clone(),

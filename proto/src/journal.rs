@@ -177,7 +177,7 @@ impl From<Event> for v1::Event {
             Event::TriggerTokenSet { pipeline, trigger, digest, audit } => Kind::TriggerTokenSet(v1::TriggerTokenSet {
                 pipeline: pipeline.full().to_owned(),
                 trigger: trigger.to_string(),
-                digest: digest.map_or(Vec::new(), |digest| digest.0.to_vec()),
+                digest: digest.map_or_else(Default::default, |digest| digest.0.to_vec().into()),
                 audit: Some(audit.into()),
             }),
             Event::BackfillCreated(backfill) => Kind::BackfillCreated((*backfill).into()),
@@ -355,7 +355,7 @@ impl TryFrom<v1::Event> for Event {
             Kind::TriggerTokenSet(e) => Self::TriggerTokenSet {
                 pipeline: id("pipeline", &e.pipeline)?,
                 trigger: id("trigger", &e.trigger)?,
-                digest: (!e.digest.is_empty()).then(|| digest("digest", &e.digest)).transpose()?,
+                digest: (!e.digest.is_empty()).then(|| digest(&e.digest)).transpose()?,
                 audit: audit(e.audit)?,
             },
             Kind::BackfillCreated(e) => Self::BackfillCreated(Box::new(e.try_into()?)),

@@ -69,7 +69,7 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
 
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
-        let token = |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec() };
+        let token = |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec().into() };
         let paused = |(trigger, audit): (TriggerName, Audit)| v1::PausedTrigger { trigger: trigger.to_string(), audit: Some(audit.into()) };
         let of_tasks = |(tasks, ranges): (Vec<TaskId>, Vec<LedgerRange>)| v1::TaskLedger {
             tasks: tasks.iter().map(ToString::to_string).collect(),
@@ -93,7 +93,7 @@ impl TryFrom<v1::Timetable> for TimetableRecord {
     type Error = Malformed;
     fn try_from(t: v1::Timetable) -> Result<Self, Malformed> {
         let paused = |p: v1::PausedTrigger| Ok((id("trigger", &p.trigger)?, required("audit", p.audit)?.into()));
-        let token = |t: v1::TriggerToken| Ok((id("trigger", &t.trigger)?, digest("digest", &t.digest)?));
+        let token = |t: v1::TriggerToken| Ok((id("trigger", &t.trigger)?, digest(&t.digest)?));
         let skipped = |s: v1::SkippedCount| Ok((skip_reason(&s.reason)?, s.count));
         let of_tasks = |t: v1::TaskLedger| {
             let tasks = t.tasks.iter().map(|task| id("task", task)).collect::<Result<_, Malformed>>()?;

@@ -11,7 +11,7 @@ use crate::Scheduler;
 use crate::fires::{due_at, intervals_from};
 use crate::machine::ledger::Known;
 use crate::plan::Plan;
-use crate::state::{Source, Subscriber};
+use crate::state::Source;
 
 /// A pipeline's place in time.
 #[derive(Debug, Clone)]
@@ -82,25 +82,27 @@ impl Scheduler {
     /// Triggers on files that are to be looked for: those of pipelines that were taken off, and what is paused, are not.
     pub fn file_triggers(&self) -> Vec<FileTrigger> {
         let all = self.state.listeners.get(&Source::Files).into_iter().flatten();
-        let shown = |(name, trigger): &Subscriber| {
-            let versions = self.state.pipelines.get(name)?;
-            let timetable = &versions.timetable;
-            if versions.paused.is_some() || timetable.paused.contains_key(trigger) {
-                return None;
-            }
-            let TriggerSource::File { path, settle, every, existing } = &self.state.newest(name)?.trigger(trigger)?.source else { return None };
-            Some(FileTrigger {
-                pipeline: name.clone(),
-                trigger: trigger.clone(),
-                path: path.clone(),
-                settle: *settle,
-                every: *every,
-                existing: *existing,
-                known: timetable.files.get(trigger).map(BTreeMap::len),
-                is_noting: timetable.noting.contains(trigger),
-            })
-        };
-        all.filter_map(shown).collect()
+        all.filter_map(|(name, trigger)| self.file_trigger(name, trigger)).collect()
+    }
+
+    /// One of them; none where there is none such.
+    pub fn file_trigger(&self, name: &PipelineName, trigger: &TriggerName) -> Option<FileTrigger> {
+        let versions = self.state.pipelines.get(name)?;
+        let timetable = &versions.timetable;
+        if versions.paused.is_some() || timetable.paused.contains_key(trigger) {
+            return None;
+        }
+        let TriggerSource::File { path, settle, every, existing } = &self.state.newest(name)?.trigger(trigger)?.source else { return None };
+        Some(FileTrigger {
+            pipeline: name.clone(),
+            trigger: trigger.clone(),
+            path: path.clone(),
+            settle: *settle,
+            every: *every,
+            existing: *existing,
+            known: timetable.files.get(trigger).map(BTreeMap::len),
+            is_noting: timetable.noting.contains(trigger),
+        })
     }
 
     /// The files that a trigger knows: the version of each, by path.
