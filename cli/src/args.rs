@@ -1,11 +1,14 @@
 //! The command line.
 
 pub(crate) mod time;
+mod tools;
 pub(crate) mod verbs;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::tools::{Kube, Runtime, Tools};
 
 /// An ETL pipeline orchestrator: write pipelines of dependent tasks, run them here or on a cluster.
 #[derive(Debug, Parser)]
@@ -132,6 +135,13 @@ pub(crate) enum Command {
     Schedule {
         #[command(subcommand)]
         verb: time::Schedule,
+    },
+    /// Lists what starts runs of pipelines: schedules, events, files, other pipelines.
+    Triggers(time::Triggers),
+    /// Emits events, and lists those that started nothing.
+    Events {
+        #[command(subcommand)]
+        verb: time::Events,
     },
     /// Runs the intervals of past dates: those that never ran, or also others.
     Backfill(time::Backfill),
@@ -268,7 +278,7 @@ pub(crate) struct Server {
     #[arg(long, default_value = "./.penstock/logs", value_name = "DIR")]
     pub logs: PathBuf,
     /// The cluster's name: several may share one etcd.
-    #[arg(long, default_value = "default")]
+    #[arg(long, env = "PENSTOCK_CLUSTER", default_value = "default")]
     pub cluster: String,
     /// What all its keys start with.
     #[arg(long, default_value = "/penstock", value_name = "PREFIX")]
@@ -317,6 +327,9 @@ pub(crate) struct Worker {
     /// Labels offered, name=value.
     #[arg(long, value_delimiter = ',', value_name = "NAME=VALUE,…")]
     pub labels: Vec<String>,
+    /// The name of the cluster that it belongs to, as its coordinators have it: containers are told apart by it.
+    #[arg(long, env = "PENSTOCK_CLUSTER", default_value = "default")]
+    pub cluster: String,
     /// This worker's name; by default the host's name.
     #[arg(long)]
     pub name: Option<String>,
@@ -329,55 +342,12 @@ pub(crate) struct Worker {
     /// Where this worker keeps its files while attempts run; below it, a folder by the worker's name.
     #[arg(long, default_value = "./.penstock/workers", value_name = "DIR")]
     pub scratch: PathBuf,
-    #[command(flatten)]
-    /// What tasks of other types need.
-    pub host: Tools,
     /// Seconds that running tasks may take after SIGTERM; then they are stopped and go to another worker.
     #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
     pub drain_timeout: u64,
-}
-
-/// What tasks may use on this worker.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Tools {
-    /// A folder with a file for each secret; PENSTOCK_SECRET_<NAME> is looked at where there is none.
-    #[arg(long, value_name = "DIR")]
-    pub secrets: Option<PathBuf>,
-    /// The connections of `sql` tasks, TOML.
-    #[arg(long, value_name = "FILE")]
-    pub connections: Option<PathBuf>,
-    /// Lets `http` tasks reach private, loopback and link-local addresses.
-    #[arg(long)]
-    pub http_allow_private: bool,
-    /// What runs the images of `container` tasks; without it they fail on this worker.
-    #[arg(long, value_enum, value_name = "RUNTIME")]
-    pub containers: Option<Runtime>,
-    /// An option of podman or docker before its command, such as --cgroup-manager=cgroupfs; may be repeated.
-    #[arg(long = "container-option", value_name = "OPTION", allow_hyphen_values = true)]
-    pub container_options: Vec<String>,
-    /// An option of `podman create` or `docker create`, such as --network=host; may be repeated.
-    #[arg(long = "container-create-option", value_name = "OPTION", allow_hyphen_values = true)]
-    pub container_create_options: Vec<String>,
-    /// How to reach the Kubernetes cluster; without it, as the Pod that this worker is.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Where Jobs go whose task names no namespace.
-    #[arg(long, value_name = "NAMESPACE")]
-    pub kube_namespace: Option<String>,
-    /// A PodTemplateSpec, JSON, over which each Job's own is laid: node selectors, tolerations, pull secrets, volumes.
-    #[arg(long, value_name = "FILE")]
-    pub pod_template: Option<PathBuf>,
-}
-
-/// What runs images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Runtime {
-    /// The command line of podman.
-    Podman,
-    /// The command line of docker.
-    Docker,
-    /// Jobs of a Kubernetes cluster.
-    Kubernetes,
+    #[command(flatten)]
+    /// What tasks of other types need.
+    pub host: Tools,
 }
 
 /// `submit`.

@@ -1,11 +1,14 @@
 //! A pipeline as a drawing: Mermaid for Markdown, SVG for anything else. Names are the document's and are written as text.
 
+mod layout;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use penstock_common::TaskId;
 use penstock_common::pipeline::{Condition, Dependency, Pipeline, Task, TriggerRule};
-use rust_sugiyama::configure::Config;
+
+use self::layout::{HEIGHT, layout};
 
 /// What stands beneath a task's name.
 fn about(task: &Task) -> String {
@@ -67,40 +70,21 @@ pub(crate) fn mermaid(pipeline: &Pipeline) -> String {
     text.trim_end().to_owned()
 }
 
-const HEIGHT: f64 = 40.0;
-const MARGIN: f64 = 20.0;
-
 /// A picture, laid out by layers.
 pub(crate) fn svg(pipeline: &Pipeline) -> String {
     let numbers: BTreeMap<&TaskId, u32> = pipeline.tasks.keys().zip(0..).collect();
     let width = |id: &TaskId, task: &Task| 24.0 + 7.5 * id.as_str().len().max(about(task).len()) as f64;
-    let boxes: Vec<(u32, (f64, f64))> = pipeline.tasks.iter().zip(0..).map(|((id, task), n)| (n, (width(id, task), HEIGHT))).collect();
+    let widths: Vec<f64> = pipeline.tasks.iter().map(|(id, task)| width(id, task)).collect();
     let lines: Vec<(u32, u32)> = edges(pipeline).filter_map(|(a, b, _)| Some((*numbers.get(a)?, *numbers.get(b)?))).collect();
-    let config = Config { vertex_spacing: 30.0, ..Config::default() };
-    // Parts that hang together are laid out apart, and stand side by side.
-    let mut centres: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
-    let (mut right, mut bottom) = (MARGIN, 0.0_f64);
-    for (part, ..) in rust_sugiyama::from_vertices_and_edges(&boxes, &lines, &config) {
-        let half = |n: usize| boxes.get(n).map_or(0.0, |(_, (w, _))| w / 2.0);
-        let left = part.iter().map(|(n, (x, _))| x - half(*n)).fold(f64::INFINITY, f64::min);
-        let top = part.iter().map(|(_, (_, y))| *y).fold(f64::INFINITY, f64::min);
-        let mut edge = right;
-        for (n, (x, y)) in part {
-            let at = (x - left + right, y - top + MARGIN + HEIGHT / 2.0);
-            edge = edge.max(at.0 + half(n));
-            bottom = bottom.max(at.1 + HEIGHT / 2.0);
-            centres.insert(n, at);
-        }
-        right = edge + 2.0 * MARGIN;
-    }
-    let (full_width, full_height) = (right - MARGIN, bottom + MARGIN);
+    let drawn = layout(&widths, &lines);
+    let (full_width, full_height) = (drawn.width, drawn.height);
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{full_width:.0}\" height=\"{full_height:.0}\" viewBox=\"0 0 {full_width:.0} {full_height:.0}\" \
          font-family=\"sans-serif\" text-anchor=\"middle\">\n<title>{}</title>\n<defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" \
          markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path d=\"M0 0 8 4 0 8z\" fill=\"#555\"/></marker></defs>\n",
         escaped(&pipeline.name.to_string()),
     );
-    let centre = |id: &TaskId| numbers.get(id).and_then(|n| centres.get(&(*n as usize))).copied();
+    let centre = |id: &TaskId| numbers.get(id).and_then(|n| drawn.centres.get(*n as usize)).copied();
     for (above, below, label) in edges(pipeline) {
         let (Some((x1, y1)), Some((x2, y2))) = (centre(above), centre(below)) else { continue };
         let (y1, y2) = (y1 + HEIGHT / 2.0, y2 - HEIGHT / 2.0);

@@ -6,6 +6,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use penstock_common::{Interval, Timestamp};
 
+use crate::BadArgument;
+
 /// `2024-01-31` is that day in the pipeline's zone; `START/END` are days (the first instant of each) or RFC 3339.
 pub(crate) fn parse(text: &str, zone: &str) -> anyhow::Result<Interval> {
     let tz = TimeZone::get(zone).with_context(|| format!("the zone {zone}"))?;
@@ -18,7 +20,7 @@ pub(crate) fn parse(text: &str, zone: &str) -> anyhow::Result<Interval> {
     };
     match Interval::new(start, end) {
         Some(interval) => Ok(interval),
-        None => bail!("--interval {text}: it must start before it ends"),
+        None => bail!(BadArgument(format!("--interval {text}: it must start before it ends"))),
     }
 }
 
@@ -35,7 +37,9 @@ fn start_of(day: Date, tz: &TimeZone) -> anyhow::Result<Timestamp> {
 }
 
 fn malformed(text: &str) -> anyhow::Error {
-    anyhow::anyhow!("--interval {text:?}: write a day, 2024-01-31, or START/END, each a day or a time such as 2024-01-31T02:00:00Z")
+    anyhow::anyhow!(BadArgument(format!(
+        "--interval {text:?}: write a day, 2024-01-31, or START/END, each a day or a time such as 2024-01-31T02:00:00Z"
+    )))
 }
 
 #[cfg(test)]

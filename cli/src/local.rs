@@ -17,16 +17,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::Run;
-use crate::serve::{default_slots, incoming, random, terminated};
+use crate::serve::{default_slots, host_name, incoming, random, terminated};
 use crate::show::progress::Progress;
-use crate::{BAD_INPUT, interval, show, tools};
+use crate::{BAD_INPUT, BadArgument, interval, show, tools};
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
 pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
     given
         .iter()
         .map(|text| {
-            let (name, value) = text.split_once('=').with_context(|| format!("{text:?} is not a parameter: write name=value"))?;
+            let (name, value) =
+                text.split_once('=').ok_or_else(|| BadArgument(format!("{text:?} is not a parameter: write name=value")))?;
             Ok((name.to_owned(), value.into()))
         })
         .collect()
@@ -97,8 +98,11 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         drain_timeout: Duration::ZERO,
         random: random(),
     };
-    let host = tools::host(&worker_config.name, folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
-    let worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
+    // No other worker is of this machine and this directory.
+    let place = std::path::absolute(&args.state).unwrap_or_else(|_| args.state.clone());
+    let who = tools::Identity { cluster: format!("run:{}:{}", host_name(), place.display()), name: &worker_config.name };
+    let host = tools::host(who, folder.to_owned(), args.state.join("worker"), logs, &args.host).await?;
+    let mut worker = tokio::spawn(penstock_worker::run(worker_config, host, Dialer::tcp(), stopped(worker_stop)));
 
     let client = Client::with(Dialer::tcp(), [&address], Duration::from_secs(30), &show::whoami())?;
     let outcome = tokio::select! {
@@ -107,9 +111,15 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
             Ok(()) => Err(anyhow::anyhow!("the coordinator stopped by itself")),
             Err(error) => Err(error.into()),
         },
+        ended = &mut worker => match ended? {
+            Ok(()) => Err(anyhow::anyhow!("the worker stopped by itself")),
+            Err(error) => Err(error.into()),
+        },
     };
     stop_worker.send_replace(true);
-    drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    if !worker.is_finished() {
+        drop(tokio::time::timeout(Duration::from_secs(30), worker).await);
+    }
     stop_coordinator.send_replace(true);
     if !coordinator.is_finished() {
         drop(tokio::time::timeout(Duration::from_secs(10), coordinator).await);
@@ -186,7 +196,7 @@ async fn follow(
     } else {
         let run = show::pages::for_people(client, &submitted.run_id).await?;
         progress.summary(&run, &args.state.join("logs"));
-        run.run
+        run.run.run
     };
     let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })

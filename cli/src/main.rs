@@ -62,9 +62,24 @@ async fn dispatch(cli: Cli) -> ExitCode {
     }
 }
 
+/// What was given on the command line is wrong; it says what would be right.
+#[derive(Debug)]
+pub(crate) struct BadArgument(pub(crate) String);
+
+impl std::fmt::Display for BadArgument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadArgument {}
+
 /// What a script can tell failures apart by: 2 what was given is wrong, 3 no coordinator answered, 1 anything else.
 fn code_of(error: &anyhow::Error) -> u8 {
     use tonic::Code::{AlreadyExists, InvalidArgument};
+    if error.is::<BadArgument>() {
+        return BAD_INPUT;
+    }
     match error.downcast_ref::<penstock_client::Error>() {
         Some(penstock_client::Error::Refused { code: InvalidArgument | AlreadyExists, .. }) => BAD_INPUT,
         Some(penstock_client::Error::Address(_) | penstock_client::Error::NoEndpoint) => BAD_INPUT,

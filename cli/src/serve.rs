@@ -30,7 +30,7 @@ async fn listen(what: &str, address: &str, insecure: bool) -> anyhow::Result<Tcp
 }
 
 /// The host's name, as far as it can be part of one.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(60).collect();
     if name.is_empty() { "host".to_owned() } else { name }
@@ -58,6 +58,13 @@ pub(crate) fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
+fn check_cluster(name: &str) -> anyhow::Result<()> {
+    if !penstock_common::ids::is_dotted_name(name) {
+        bail!("--cluster {name:?} is not a name: use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -");
+    }
+    Ok(())
+}
+
 pub(crate) async fn server(args: Server) -> anyhow::Result<ExitCode> {
     let grpc = listen("gRPC", &args.grpc, args.insecure).await?;
     let http = listen("HTTP", &args.http, args.insecure).await?;
@@ -67,9 +74,7 @@ pub(crate) async fn server(args: Server) -> anyhow::Result<ExitCode> {
     if bound.ip().is_unspecified() && args.advertise.is_none() {
         bail!("--grpc {bound} listens on every address: say with --advertise host:port at which of them others reach this coordinator");
     }
-    if !penstock_common::ids::is_dotted_name(&args.cluster) {
-        bail!("--cluster {:?} is not a name: use a lower-case letter, then at most 62 of a-z, 0-9, _, . and -", args.cluster);
-    }
+    check_cluster(&args.cluster)?;
     let address = args.advertise.clone().unwrap_or_else(|| bound.to_string());
     Dialer::tcp().channel(&address).context("--advertise")?;
     tracing::info!(%name, grpc = %bound, http = %http.local_addr()?, store = %store.describe(), "penstock {}", env!("CARGO_PKG_VERSION"));
@@ -100,6 +105,7 @@ pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     if !args.code_root.is_dir() {
         bail!("--code-root {} is not a directory: tasks run below it", args.code_root.display());
     }
+    check_cluster(&args.cluster)?;
     let name = WorkerName::parse(&args.name.clone().unwrap_or_else(host_name))?;
     let queues = args.queues.iter().map(|q| q.parse()).collect::<Result<BTreeSet<_>, _>>()?;
     let mut labels = BTreeMap::new();
@@ -107,7 +113,8 @@ pub(crate) async fn worker(args: Worker) -> anyhow::Result<ExitCode> {
         let (key, value) = label.split_once('=').with_context(|| format!("{label:?} is not a label: write name=value"))?;
         labels.insert(key.to_owned(), value.to_owned());
     }
-    let host = tools::host(&name, args.code_root, args.scratch.join(name.as_str()), args.logs, &args.host).await?;
+    let who = tools::Identity { cluster: args.cluster, name: &name };
+    let host = tools::host(who, args.code_root, args.scratch.join(name.as_str()), args.logs, &args.host).await?;
     let slots = args.slots.unwrap_or_else(default_slots);
     tracing::info!(%name, slots, coordinators = ?args.coordinators, "penstock {}", env!("CARGO_PKG_VERSION"));
     let config = penstock_worker::Config {

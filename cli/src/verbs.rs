@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use penstock_client::{Client, Submit, v1};
 use penstock_common::State;
 use penstock_proto::dial::Dialer;
@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::args::{self, Command, Output};
 use crate::show::progress::Progress;
 use crate::show::{self, json, pages, table};
-use crate::{interval, local};
+use crate::{BadArgument, interval, local};
 
+mod files;
 mod people;
 mod registry;
 mod time;
@@ -63,6 +64,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => people::pause(args, true).await,
         Command::Pools { verb } => people::pools(verb).await,
         Command::Schedule { verb } => time::schedule(verb).await,
+        Command::Triggers(args) => time::triggers(args).await,
+        Command::Events { verb } => time::events(verb).await,
         Command::Backfill(args) => time::backfill(args).await,
         Command::Backfills { verb } => time::backfills(verb).await,
         Command::Logs(args) => logs(args).await,
@@ -72,7 +75,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let links = || chain.iter().map(link).collect::<Vec<_>>();
             let line = |w: &v1::Why| {
                 let remedy = if w.remedy.is_empty() { String::new() } else { format!("    {}\n", w.remedy) };
-                format!("{}\n{remedy}", w.text)
+                let text: Vec<String> = w.text.lines().map(show::printable).collect();
+                format!("{}\n{remedy}", text.join("\n    "))
             };
             out(client.output, || json!(links()), || chain.iter().map(line).collect())
         }
@@ -132,7 +136,7 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
         Output::Table => {
             let run = pages::for_people(client, run_id).await?;
             progress.summary(&run, std::path::Path::new(""));
-            run.run
+            run.run.run
         }
     };
     let succeeded = State::from(run.state()) == State::Success;
@@ -142,16 +146,15 @@ async fn watch(client: &Client, run_id: &str, how: Output) -> anyhow::Result<Exi
 /// A state by its word.
 pub(super) fn state(word: &str) -> anyhow::Result<i32> {
     let found = State::ALL.into_iter().find(|s| s.as_str().eq_ignore_ascii_case(word));
-    found
-        .map(|s| v1::State::from(s).into())
-        .with_context(|| format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"))
+    let wrong = || BadArgument(format!("{word:?} is not a state: PENDING, RUNNING, SUCCESS, FAILED, CANCELLED, SKIPPED"));
+    Ok(found.map(|s| v1::State::from(s).into()).ok_or_else(wrong)?)
 }
 
 /// So long ago, in milliseconds since the epoch; 0 where nothing is said.
 pub(super) fn since(duration: Option<&str>) -> anyhow::Result<i64> {
     use penstock_coordinator::{Clock as _, SystemClock};
     let Some(text) = duration else { return Ok(0) };
-    let ago: penstock_common::Millis = text.parse().map_err(|e| anyhow::anyhow!("--since {text:?}: {e}"))?;
+    let ago: penstock_common::Millis = text.parse().map_err(|e| BadArgument(format!("--since: {e}")))?;
     Ok(SystemClock.wall().0.saturating_sub_unsigned(ago.0).max(1))
 }
 

@@ -1,8 +1,11 @@
 //! The template engine as every part of Penstock uses it: what is undefined is an error, work is bounded, and a list or an object is
 //! written as JSON, so that the program that gets it can read it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::ValueKind;
+use minijinja::value::{Enumerator, Object, ObjectRepr, ValueKind};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, Value, escape_formatter};
 
 /// An engine whose templates and expressions may take `fuel` instructions.
@@ -33,6 +36,28 @@ pub fn write(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> 
     }
 }
 
+/// Outputs by task and key, for a context. A task that is not there has no keys, so that `outputs.t.k | default(0)` works where it was
+/// skipped, put nothing out, or had no earlier run.
+pub fn outputs(of: BTreeMap<String, BTreeMap<String, Value>>) -> Value {
+    Value::from_object(AnyTask(of))
+}
+
+#[derive(Debug)]
+struct AnyTask(BTreeMap<String, BTreeMap<String, Value>>);
+
+impl Object for AnyTask {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let outputs = key.as_str().and_then(|task| self.0.get(task)).cloned().unwrap_or_default();
+        Some(Value::from_pairs(outputs))
+    }
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.keys().map(|task| Value::from(task.as_str())).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -43,6 +68,18 @@ mod tests {
         let context = minijinja::context! { l => ["a", "b c"], o => minijinja::context! { k => 1 }, t => "x'y<z>", n => 1.5 };
         let rendered = engine(1_000).render_str("{{ l }} {{ o }} {{ t }} {{ n }} {{ l | tojson }}", context).unwrap();
         assert_eq!(rendered, r#"["a","b c"] {"k":1} x'y<z> 1.5 ["a", "b c"]"#);
+    }
+
+    #[test]
+    fn a_task_without_outputs_is_there_and_has_none() {
+        let of = [("a".to_owned(), [("k".to_owned(), minijinja::Value::from(1))].into())].into();
+        let context = minijinja::context! { outputs => super::outputs(of) };
+        let render = |text: &str| engine(1_000).render_str(text, &context);
+        assert_eq!(
+            render("{{ outputs.a.k }}{{ outputs['b'].k | default(2) }}{{ outputs }}{{ outputs | length }}").unwrap(),
+            "12{\"a\":{\"k\":1}}1"
+        );
+        assert!(render("{{ outputs.b.k }}").is_err());
     }
 
     #[test]

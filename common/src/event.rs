@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::metrics::Outputs;
 use crate::record::{Audit, BackfillRecord, Ended, Happening, Parent, SkipReason, Trigger};
 use crate::{
-    BackfillId, Digest, Epoch, EventNo, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, SessionId, State, Timestamp,
-    TriggerName, WorkerName,
+    BackfillId, Digest, Epoch, EventNo, Fence, Interval, Millis, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo,
+    SessionId, State, Timestamp, TriggerName, WorkerName,
 };
 
 /// One fact.
@@ -44,6 +44,8 @@ pub enum Event {
     TaskRetrying { run: RunNo, task: u32, fence: Fence, ended: Box<Ended>, not_before: Timestamp },
     /// A task that needs no worker waits for a person, or for the run it started: RUNNING(waiting).
     TaskWaiting { run: RunNo, task: u32, child: Option<RunId>, at: Timestamp },
+    /// The run that a task waits for is being stopped: the task ends for this reason once that run has ended.
+    TaskStopping { run: RunNo, task: u32, reason: Reason, detail: Arc<str>, at: Timestamp },
     /// A task without a lease ended.
     TaskEnded(Box<TaskEnded>),
     /// The tasks of these half-open index ranges, all PENDING, are SKIPPED.
@@ -185,6 +187,7 @@ impl Event {
             | Self::AttemptWaiting { task, .. }
             | Self::TaskRetrying { task, .. }
             | Self::TaskWaiting { task, .. }
+            | Self::TaskStopping { task, .. }
             | Self::TaskExpanded { task, .. } => Some(*task),
             Self::TaskEnded(end) => Some(end.task),
             _ => None,
@@ -204,6 +207,7 @@ impl Event {
             | Self::TaskExpanded { run, .. }
             | Self::AttemptWaiting { run, .. }
             | Self::TaskWaiting { run, .. }
+            | Self::TaskStopping { run, .. }
             | Self::RunReopened { run, .. }
             | Self::TasksSkipped { run, .. }
             | Self::TasksCancelled { run, .. }

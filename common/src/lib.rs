@@ -18,7 +18,9 @@ pub mod pipeline;
 pub mod record;
 pub mod schedule;
 pub mod selector;
+pub mod sql;
 pub mod state;
+pub mod suggest;
 pub mod time;
 
 pub use digest::Digest;

@@ -47,10 +47,18 @@ pub const EXPRESSION_FUEL: u64 = 100_000;
 pub const MAX_AUDIT_PER_RUN: usize = 100;
 /// Intervals with SUCCESS of which a pipeline that uses `previous` keeps outputs, the newest.
 pub const MAX_PREVIOUS_KEPT: usize = 32;
+/// Cron expressions of one schedule: each is asked for every fire.
+pub const MAX_CRON_PER_SCHEDULE: usize = 100;
+/// Triggers of one pipeline: each that looks for files is asked for them all the time.
+pub const MAX_TRIGGERS_PER_PIPELINE: usize = 100;
+/// Pipelines for which one trigger waits.
+pub const MAX_UPSTREAMS_PER_TRIGGER: usize = 100;
 /// Ranges that a ledger keeps of a pipeline, the newest; part of the journal's format, since `apply` drops older ones.
 pub const MAX_LEDGER_RANGES: usize = 10_000;
 /// Intervals that one step of a timetable looks at.
 pub const MAX_INTERVALS_PER_INPUT: usize = 10_000;
+/// Slots of a queue's workers, and of a pool, that backfills may take (percent), so that what falls due finds some free.
+pub const BACKFILL_SHARE_PERCENT: u64 = 50;
 /// Intervals of one backfill.
 pub const MAX_BACKFILL_INTERVALS: usize = 10_000;
 /// Events that were accepted and wait for their runs.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::items::Items;
 use crate::metrics::{Metrics, Outputs};
 use crate::{
-    BackfillId, Digest, EventNo, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey, Timestamp,
-    TriggerName, WorkerName,
+    BackfillId, Digest, EventNo, Fence, Interval, Millis, PipelineName, PoolName, Reason, RunId, RunNo, SessionId, State, TaskId, TaskKey,
+    Timestamp, TriggerName, WorkerName,
 };
 
 /// What started a run.
@@ -61,8 +61,7 @@ impl TriggerKind {
     }
 
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::Manual, Self::Pipeline, Self::Schedule, Self::Event, Self::File, Self::Dependency, Self::Backfill];
+    pub const ALL: [Self; 7] = [Self::Manual, Self::Pipeline, Self::Schedule, Self::Event, Self::File, Self::Dependency, Self::Backfill];
 }
 
 /// What became of an interval.
@@ -382,6 +381,10 @@ pub struct TaskRecord {
     pub not_before: Option<Timestamp>,
     /// The run it started and waits for.
     pub child: Option<RunId>,
+    /// That run is being stopped, and the task ends for this reason once it has ended.
+    pub stopping: Option<Reason>,
+    /// When its last try ended, where no attempt says it: a probe that was lost and then waited too long for another.
+    pub tried_until: Option<Timestamp>,
     /// Failures spent of `retries` in this generation.
     pub failures: u32,
     /// Attempts lost in this generation.

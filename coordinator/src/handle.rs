@@ -187,7 +187,8 @@ impl Handle {
         self.send(&self.submits, input, None).await
     }
 
-    fn room(&self) -> Result<(), Refusal> {
+    /// Whether this node leads and the store takes what is new.
+    pub(crate) fn room(&self) -> Result<(), Refusal> {
         self.leading()?;
         match &*self.trouble.borrow() {
             Some(trouble) => Err(Refusal::NoSpace(trouble.why.clone())),

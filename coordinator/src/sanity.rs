@@ -71,7 +71,10 @@ impl Sanity {
         } else {
             let wrong = self.workers_ahead.filter(|ahead| ahead.abs() > TOLERANCE_MS);
             wrong.map(|ahead| {
-                format!("the clocks of its workers are {} s ahead of this coordinator's: no schedule fires until it is right", ahead / 1_000)
+                format!(
+                    "the clocks of its workers are {} s ahead of this coordinator's: no schedule fires until it is right",
+                    ahead / 1_000
+                )
             })
         };
         if trouble.is_some() != self.trouble.is_some() {

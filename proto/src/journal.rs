@@ -73,6 +73,13 @@ impl From<Event> for v1::Event {
             Event::TaskWaiting { run, task, child, at } => {
                 Kind::TaskWaiting(v1::TaskWaiting { run: run.0, task, child: child.map_or(String::new(), |c| c.to_string()), at_ms: at.0 })
             }
+            Event::TaskStopping { run, task, reason, detail, at } => Kind::TaskStopping(v1::TaskStopping {
+                run: run.0,
+                task,
+                reason: reason.as_str().to_owned(),
+                detail: detail.to_string(),
+                at_ms: at.0,
+            }),
             Event::TaskExpanded { run, task, count, at } => Kind::TaskExpanded(v1::TaskExpanded { run: run.0, task, count, at_ms: at.0 }),
             Event::RunPaused { run, paused, audit } => Kind::RunPaused(v1::RunPaused { run: run.0, paused, audit: Some(audit.into()) }),
             Event::RunReopened { run, digest, at } => {
@@ -145,9 +152,7 @@ impl From<Event> for v1::Event {
                 reason: reason.as_str().to_owned(),
                 at_ms: at.0,
             }),
-            Event::Happened { event, happening } => {
-                Kind::Happened(v1::Happened { event: event.0, happening: Some((*happening).into()) })
-            }
+            Event::Happened { event, happening } => Kind::Happened(v1::Happened { event: event.0, happening: Some((*happening).into()) }),
             Event::TriggerSaw { event, pipeline, trigger, saw, at } => {
                 let (gathers_until_ms, missed) = match saw {
                     Saw::Gathers(until) => (until.0, String::new()),
@@ -170,7 +175,10 @@ impl From<Event> for v1::Event {
                 trigger: trigger.to_string(),
                 files: files
                     .into_iter()
-                    .map(|(path, version)| v1::SeenFile { path: path.to_string(), version: version.map_or(String::new(), |v| v.to_string()) })
+                    .map(|(path, version)| v1::SeenFile {
+                        path: path.to_string(),
+                        version: version.map_or(String::new(), |v| v.to_string()),
+                    })
                     .collect(),
                 partial,
             }),
@@ -187,11 +195,9 @@ impl From<Event> for v1::Event {
             Event::BackfillCancelled { backfill, audit } => {
                 Kind::BackfillCancelled(v1::BackfillCancelled { backfill: backfill.to_string(), audit: Some(audit.into()) })
             }
-            Event::BackfillEnded { backfill, state, at } => Kind::BackfillEnded(v1::BackfillEnded {
-                backfill: backfill.to_string(),
-                state: v1::State::from(state).into(),
-                at_ms: at.0,
-            }),
+            Event::BackfillEnded { backfill, state, at } => {
+                Kind::BackfillEnded(v1::BackfillEnded { backfill: backfill.to_string(), state: v1::State::from(state).into(), at_ms: at.0 })
+            }
             Event::AnswersForgotten { before, archived_before } => {
                 Kind::AnswersForgotten(v1::AnswersForgotten { before_ms: before.0, archived_before_ms: archived_before.0 })
             }
@@ -261,6 +267,13 @@ impl TryFrom<v1::Event> for Event {
                 run: RunNo(e.run),
                 task: e.task,
                 child: if e.child.is_empty() { None } else { Some(id("child", &e.child)?) },
+                at: Timestamp(e.at_ms),
+            },
+            Kind::TaskStopping(e) => Self::TaskStopping {
+                run: RunNo(e.run),
+                task: e.task,
+                reason: reason(&e.reason)?,
+                detail: e.detail.into(),
                 at: Timestamp(e.at_ms),
             },
             Kind::TaskExpanded(e) => Self::TaskExpanded { run: RunNo(e.run), task: e.task, count: e.count, at: Timestamp(e.at_ms) },
@@ -344,9 +357,7 @@ impl TryFrom<v1::Event> for Event {
                 why: e.why.into(),
                 at: Timestamp(e.at_ms),
             },
-            Kind::EventHandled(e) => {
-                Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) }
-            }
+            Kind::EventHandled(e) => Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) },
             Kind::FilesSeen(e) => {
                 let file = |f: v1::SeenFile| (f.path.into(), (!f.version.is_empty()).then(|| f.version.into()));
                 let (pipeline, trigger) = (id("pipeline", &e.pipeline)?, id("trigger", &e.trigger)?);

@@ -66,7 +66,6 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
     ranges.into_iter().zip(&ledger.outcomes).map(|(interval, word)| Ok(LedgerRange { interval, outcome: outcome(word)? })).collect()
 }
 
-
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
         let token = |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec().into() };

@@ -275,6 +275,8 @@ impl From<TaskRecord> for v1::Task {
             changed_at_ms: t.changed_at.0,
             child: t.child.map_or(String::new(), |c| c.to_string()),
             items: bytes_of(t.items),
+            stopping: word(t.stopping),
+            tried_until_ms: ms(t.tried_until),
         }
     }
 }
@@ -300,6 +302,8 @@ impl TryFrom<v1::Task> for TaskRecord {
             changed_at: Timestamp(t.changed_at_ms),
             child: if t.child.is_empty() { None } else { Some(id("child", &t.child)?) },
             items: maybe_digest(&t.items)?,
+            stopping: reason_of(&t.stopping)?,
+            tried_until: time(t.tried_until_ms),
         })
     }
 }

@@ -7,10 +7,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use penstock_common::event::{RunCreated, TaskEnded};
+use penstock_common::event::{Cause, RunCreated, Saw, TaskEnded};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::record::{Audit, Ended, Parent, Trigger, TriggerKind};
-use penstock_common::{Digest, Epoch, Event, Fence, Interval, Millis, Reason, RunNo, State, Timestamp};
+use penstock_common::record::{Audit, BackfillRecord, Ended, Happening, Parent, SkipReason, Trigger, TriggerKind, What};
+use penstock_common::{
+    BackfillId, Digest, Epoch, Event, EventNo, Fence, Interval, Millis, PipelineName, Reason, RunNo, State, Timestamp, TriggerName,
+};
 use penstock_proto::{decode_events, encode_events};
 
 fn ended(state: State, reason: Option<Reason>) -> Box<Ended> {
@@ -38,11 +40,12 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         pipeline: "crm/daily.etl".parse().unwrap(),
         version: 3,
         params: Arc::from("{\"region\":\"eu\"}"),
-        trigger: Trigger { kind: TriggerKind::Manual, by: Arc::from("ada") },
+        trigger: Trigger { kind: TriggerKind::Manual, by: Arc::from("ada"), source: Arc::from("") },
         interval: Interval::new(Timestamp(5), Timestamp(9)),
         run_timeout: Some(Millis(60_000)),
         parent: Some(Parent { run: RunNo(6), id: "above".parse().unwrap(), task: 2, depth: 1 }),
         not_selected: vec![(0, 2), (5, 6)],
+        cause: None,
         request_digest: 0x0123_4567_89ab_cdef,
         at,
     };
@@ -64,7 +67,7 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
             "pipeline_registered",
             Event::PipelineRegistered { pipeline: "p".parse().unwrap(), version: 2, digest: Digest::of(b"p"), dropped: vec![1], at },
         ),
-        ("run_created", Event::RunCreated(Box::new(created))),
+        ("run_created", Event::RunCreated(Box::new(created.clone()))),
         ("run_started", Event::RunStarted { run, at }),
         (
             "attempt_leased",
@@ -84,6 +87,7 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         ),
         ("attempt_waiting", Event::AttemptWaiting { run, task: 3, fence: Fence(900), until: Timestamp(5), detail: "no file".into(), at }),
         ("task_waiting", Event::TaskWaiting { run, task: 3, child: Some("below".parse().unwrap()), at }),
+        ("task_stopping", Event::TaskStopping { run, task: 3, reason: Reason::Timeout, detail: "too long".into(), at }),
         ("task_expanded", Event::TaskExpanded { run, task: 3, count: 100_000, at }),
         (
             "task_retrying",
@@ -100,11 +104,88 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         ("pool_set", Event::PoolSet { pool: "warehouse".parse().unwrap(), slots: Some(5), audit: audit.clone() }),
         ("pool_removed", Event::PoolSet { pool: "warehouse".parse().unwrap(), slots: None, audit: audit.clone() }),
         ("run_ended", Event::RunEnded { run, state: State::Failed, reason: Some(Reason::TaskFailed), at }),
-        ("generation_opened", Event::GenerationOpened { run, generation: 2, ranges: vec![(0, 4)], audit }),
+        ("generation_opened", Event::GenerationOpened { run, generation: 2, ranges: vec![(0, 4)], audit: audit.clone() }),
         ("run_archived", Event::RunArchived { run, at }),
         ("worker_drained", Event::WorkerDrained { worker: "w1".parse().unwrap(), drained: true, by: "ada".into(), at }),
         ("request_answered", Event::RequestAnswered { request: "r1".parse().unwrap(), digest: 5, answer: "2".into(), at }),
         ("answers_forgotten", Event::AnswersForgotten { before: at, archived_before: Timestamp(3) }),
+    ]
+    .into_iter()
+    .chain(of_time(&created, &audit))
+    .collect()
+}
+
+/// Schedules, triggers and backfills.
+fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
+    let (at, audit) = (created.at, audit.clone());
+    let (pipeline, trigger): (PipelineName, TriggerName) = ("p".parse().unwrap(), "landed".parse().unwrap());
+    let (event, backfill): (EventNo, BackfillId) = (EventNo(12), "b1".parse().unwrap());
+    let interval = |from, to| Interval::new(Timestamp(from), Timestamp(to)).unwrap();
+    let caused = |kind, source: &str, cause| {
+        let trigger = Trigger { kind, by: Arc::from("landed"), source: Arc::from(source) };
+        Event::RunCreated(Box::new(RunCreated { trigger, cause: Some(cause), ..created.clone() }))
+    };
+    let happened = |what| Event::Happened { event, happening: Box::new(Happening { what, event: Arc::from("{}"), at }) };
+    let record = BackfillRecord {
+        id: backfill.clone(),
+        pipeline: pipeline.clone(),
+        intervals: vec![interval(86_400_000, 172_800_000), interval(0, 86_400_000)],
+        only: vec![Arc::from("load+")],
+        params: Arc::from("{}"),
+        max_active: 4,
+        created: audit.clone(),
+        cascade: true,
+        next: 2,
+        ended: [(0, State::Success), (1, State::Failed)].into(),
+        paused: Some(audit.clone()),
+        cancelled: Some(audit.clone()),
+        state: State::Running,
+        ended_at: Some(at),
+    };
+    let (of, to) = (pipeline.clone(), trigger.clone());
+    let saw = |saw| Event::TriggerSaw { event, pipeline: of.clone(), trigger: to.clone(), saw, at };
+    vec![
+        ("run_created_by_schedule", caused(TriggerKind::Schedule, "", Cause::Schedule)),
+        ("run_created_by_event", caused(TriggerKind::Event, "e1", Cause::Event { event, trigger: trigger.clone() })),
+        ("run_created_by_files", caused(TriggerKind::File, "/in/a.csv", Cause::Gathered(trigger.clone()))),
+        ("run_created_by_backfill", caused(TriggerKind::Backfill, "b1", Cause::Backfill(backfill.clone()))),
+        ("schedule_moved", Event::ScheduleMoved { pipeline: pipeline.clone(), to: Some(at), audit: audit.clone() }),
+        ("schedule_removed", Event::ScheduleMoved { pipeline: pipeline.clone(), to: None, audit: audit.clone() }),
+        (
+            "trigger_paused",
+            Event::TriggerPaused { pipeline: pipeline.clone(), trigger: trigger.clone(), paused: true, audit: audit.clone() },
+        ),
+        (
+            "intervals_skipped",
+            Event::IntervalsSkipped { pipeline: pipeline.clone(), interval: interval(5, 9), count: 4, reason: SkipReason::Catchup, at },
+        ),
+        ("event_emitted", happened(What::Emitted { name: "claims.ready".into(), id: "e1".into() })),
+        (
+            "run_ended_elsewhere",
+            happened(What::Ended {
+                pipeline: pipeline.clone(),
+                run: "up.1".parse().unwrap(),
+                state: State::Success,
+                interval: Some(interval(5, 9)),
+            }),
+        ),
+        (
+            "file_found",
+            happened(What::File { pipeline: pipeline.clone(), trigger: trigger.clone(), path: "/in/a.csv".into(), version: "12-5".into() }),
+        ),
+        ("trigger_gathers", saw(Saw::Gathers(at))),
+        ("trigger_missed", saw(Saw::Missed("it is paused".into()))),
+        ("event_handled", Event::EventHandled { event, dead: None }),
+        ("event_dead", Event::EventHandled { event, dead: Some("nobody takes it".into()) }),
+        ("gathered_missed", Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why: "it is paused".into(), at }),
+        (
+            "files_seen",
+            Event::FilesSeen { pipeline, trigger, files: vec![("/in/a.csv".into(), Some("12-5".into())), ("/in/b.csv".into(), None)] },
+        ),
+        ("backfill_created", Event::BackfillCreated(Box::new(record))),
+        ("backfill_paused", Event::BackfillPaused { backfill: backfill.clone(), paused: true, audit: audit.clone() }),
+        ("backfill_cancelled", Event::BackfillCancelled { backfill: backfill.clone(), audit }),
+        ("backfill_ended", Event::BackfillEnded { backfill, state: State::Failed, at }),
     ]
 }
 

@@ -120,7 +120,8 @@ pub(crate) fn plan(state: &State, asked: &BackfillAsked, wall: Timestamp) -> Res
         .filter_map(|run| Some((run.record.interval?, &run.record.id)))
         .collect();
     let mut planned_by: BTreeMap<Interval, &BackfillId> = BTreeMap::new();
-    for backfill in state.backfills.values().filter(|b| b.is_open() && b.record.pipeline == asked.pipeline && b.record.cancelled.is_none()) {
+    for backfill in state.backfills.values().filter(|b| b.is_open() && b.record.pipeline == asked.pipeline && b.record.cancelled.is_none())
+    {
         planned_by.extend(backfill.record.intervals.iter().skip(backfill.record.next as usize).map(|i| (*i, &backfill.record.id)));
     }
     let ledgers: Vec<_> = asked.only.iter().map(|s| versions.timetable.tasks.get(&s.task.task)).collect();

@@ -1,10 +1,11 @@
-//! How schedules and backfills look from outside.
+//! How schedules, triggers and backfills look from outside.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use penstock_common::pipeline::TriggerSource;
-use penstock_common::record::{Audit, BackfillRecord, SkipReason};
+use penstock_common::pipeline::{TriggerSource, TriggerSpec};
+use penstock_common::record::{Audit, BackfillRecord, DeadRecord, SkipReason};
+use penstock_common::schedule::Timing;
 use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, RunId, State, Timestamp, TriggerName};
 
 use crate::Scheduler;
@@ -166,5 +167,68 @@ impl Scheduler {
         let mut all: Vec<BackfillView> = self.state.backfills.values().filter(|b| wanted(&b.record)).map(view).collect();
         all.sort_by_key(|view| std::cmp::Reverse(view.record.created.at));
         all
+    }
+}
+
+/// A trigger of a pipeline and how it stands.
+#[derive(Debug, Clone)]
+pub struct TriggerView {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// What it is; none: the schedule.
+    pub spec: Option<TriggerSpec>,
+    /// A person paused it.
+    pub paused: Option<Audit>,
+    /// Events gathered for its next run, and when that starts.
+    pub gathered: Option<(usize, Timestamp)>,
+    /// Files it has seen.
+    pub files: usize,
+    /// The texts of the schedule.
+    pub times: String,
+}
+
+impl TriggerView {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.spec.as_ref().map_or("schedule", |spec| spec.name.as_str())
+    }
+}
+
+impl Scheduler {
+    /// What starts runs of pipelines that are not taken off, people apart.
+    pub fn triggers(&self, of: Option<&PipelineName>) -> Vec<TriggerView> {
+        let mut all = Vec::new();
+        for (name, versions) in self.state.pipelines.iter().filter(|(name, _)| of.is_none_or(|of| of == *name)) {
+            let Some(plan) = self.state.newest(name) else { continue };
+            let timetable = &versions.timetable;
+            let view = |spec: Option<&TriggerSpec>, times: String| {
+                let trigger = spec.map_or("schedule", |spec| spec.name.as_str());
+                TriggerView {
+                    pipeline: name.clone(),
+                    spec: spec.cloned(),
+                    paused: timetable.paused.get(trigger).cloned(),
+                    gathered: timetable.gathered.get(trigger).map(|g| (g.events.len(), g.until)),
+                    files: timetable.files.get(trigger).map_or(0, std::collections::BTreeMap::len),
+                    times,
+                }
+            };
+            if let Some(schedule) = &plan.pipeline.schedule {
+                all.push(view(None, written(&schedule.times.definition().timing)));
+            }
+            all.extend(plan.pipeline.triggers.iter().map(|spec| view(Some(spec), String::new())));
+        }
+        all
+    }
+
+    /// Events that started no run where they should have, newest first.
+    pub fn dead_events(&self, limit: usize) -> Vec<DeadRecord> {
+        self.state.inbox.dead.iter().rev().take(limit).cloned().collect()
+    }
+}
+
+fn written(timing: &Timing) -> String {
+    match timing {
+        Timing::Cron(list) => list.iter().map(|cron| cron.as_str()).collect::<Vec<_>>().join(" | "),
+        Timing::Every(every) => format!("every {every}"),
     }
 }

@@ -104,6 +104,8 @@ pub(crate) fn record_of(run: &Run, index: u32) -> TaskRecord {
         changed_at: task.changed_at,
         not_before: task.not_before,
         child: rare.child,
+        stopping: rare.stopping,
+        tried_until: rare.tried_until,
         failures: task.failures,
         lost: task.lost,
         deaths: task.deaths,
@@ -123,8 +125,21 @@ impl Scheduler {
 
     /// State from a checkpoint. Every definition it names must have been given by [`Scheduler::learn`].
     pub fn restore(&mut self, snapshot: Snapshot, seq: Seq) -> Result<(), RestoreError> {
-        let ClusterRecord { epoch, leader, last_run, last_fence, pipelines, drained, pools, last_event, inbox, dead, backfills, answers, archived } =
-            snapshot.cluster;
+        let ClusterRecord {
+            epoch,
+            leader,
+            last_run,
+            last_fence,
+            pipelines,
+            drained,
+            pools,
+            last_event,
+            inbox,
+            dead,
+            backfills,
+            answers,
+            archived,
+        } = snapshot.cluster;
         let mut state = State {
             seq,
             epoch,

@@ -51,7 +51,7 @@ pub enum Why {
     /// Records were not as expected: a person must decide.
     Held { run: RunId, task: TaskKey, detail: Arc<str> },
     /// The run that it started has not ended.
-    Child { run: RunId, state: Option<State> },
+    Child { run: RunId, state: Option<State>, stopping: Option<Reason> },
     /// As many instances of the mapped task run as may.
     MaxParallel { limit: u32, running: u32 },
     /// As many tasks of the run run as may.
@@ -146,9 +146,10 @@ impl Why {
                 set("run", run);
                 set("task", task);
             }
-            Self::Child { run, state } => {
+            Self::Child { run, state, stopping } => {
                 set("run", run);
                 state.iter().for_each(|state| set("state", state));
+                stopping.iter().for_each(|reason| set("stopping", reason));
             }
             Self::MaxParallel { limit, running } | Self::MaxActiveTasks { limit, running } => {
                 set("limit", limit);
@@ -253,8 +254,13 @@ impl fmt::Display for Why {
             Self::ProbeAt { at, saw } => write!(f, "it looks again at {at}{}", colon(saw)),
             Self::Person { message, since, .. } => write!(f, "since {since} it waits for a person to approve or reject{}", colon(message)),
             Self::Held { detail, .. } => write!(f, "it is held until a person releases or rejects it{}", colon(detail)),
-            Self::Child { run, state: Some(state) } => write!(f, "it waits for run {run}, which is {state}"),
-            Self::Child { run, state: None } => write!(f, "it waits for run {run}"),
+            Self::Child { run, state, stopping } => {
+                let state = state.map_or(String::new(), |state| format!(", which is {state}"));
+                match stopping {
+                    Some(reason) => write!(f, "it is stopping ({reason}): it waits for the end of run {run}{state}"),
+                    None => write!(f, "it waits for run {run}{state}"),
+                }
+            }
             Self::MaxParallel { limit, running } => write!(f, "max_parallel is {limit}, and {running} of its instances run"),
             Self::MaxActiveTasks { limit, running } => write!(f, "max_active_tasks is {limit}, and {running} tasks of this run run"),
             Self::PoolFull { pool, slots, used, wants, holders } => {
@@ -383,7 +389,7 @@ impl Scheduler {
                 }
                 (_, Some(child)) => {
                     let state = self.state.run_by_id(child).map(|(_, run)| run.record.state);
-                    return chain.push(Why::Child { run: child.clone(), state });
+                    return chain.push(Why::Child { run: child.clone(), state, stopping: task.stopping() });
                 }
                 _ => {
                     if let Some(at) = task.not_before.filter(|at| *at > self.term.now) {

@@ -25,21 +25,14 @@ impl Expressions {
             Value::from_pairs([("start", i.start().to_string()), ("end", i.end().to_string()), ("date", i.date(&lease.zone))])
         };
         let outputs = |of: &BTreeMap<TaskId, Outputs>| {
-            let task = |(id, o): (&TaskId, &Outputs)| {
-                let values: BTreeMap<String, Value> = o.0.iter().map(|(key, text)| (key.clone(), json(text))).collect();
-                (id.to_string(), Value::from_pairs(values))
-            };
-            Value::from_pairs(of.iter().map(task))
+            let values = |o: &Outputs| o.0.iter().map(|(key, text)| (key.clone(), json(text))).collect();
+            engine::outputs(of.iter().map(|(id, o)| (id.to_string(), values(o))).collect())
         };
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         context.insert("params", json(&lease.params));
         context.insert("run", Value::from_pairs([("id", lease.run.as_str()), ("trigger", lease.trigger.as_str())]));
         context.insert("task", Value::from_pairs([("id", Value::from(lease.task.task.as_str())), ("attempt", Value::from(lease.number))]));
-        // So that `outputs.t.k | default(0)` works where t was skipped or put nothing out.
-        let mut named: BTreeMap<TaskId, Outputs> =
-            lease.spec.outputs_named().unwrap_or_default().into_iter().map(|id| (id, Outputs::default())).collect();
-        named.extend(lease.outputs.clone());
-        context.insert("outputs", outputs(&named));
+        context.insert("outputs", outputs(&lease.outputs));
         if let Some(i) = &lease.interval {
             context.insert("interval", interval(i));
         }
@@ -49,10 +42,8 @@ impl Expressions {
         let previous = match &lease.previous {
             Some(previous) => Value::from_pairs([("interval", interval(&previous.interval)), ("outputs", outputs(&previous.outputs))]),
             None => {
-                // So that `previous.outputs.t.k | default(0)` works for the first interval.
-                let empty = lease.spec.previous_named().into_iter().map(|id| (id, Outputs::default())).collect();
                 let nothing: [(&str, Value); 0] = [];
-                Value::from_pairs([("interval", Value::from_pairs(nothing)), ("outputs", outputs(&empty))])
+                Value::from_pairs([("interval", Value::from_pairs(nothing)), ("outputs", outputs(&BTreeMap::new()))])
             }
         };
         context.insert("previous", previous);

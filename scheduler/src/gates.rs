@@ -62,6 +62,26 @@ impl Gates {
         queue.entry(Reverse(priority)).or_default()
     }
 
+    /// A task waits at a gate no more.
+    pub(crate) fn withdraw(&mut self, gate: &Gate, wants: &Option<Wants>, priority: i32, task: (RunNo, u32)) {
+        let Some(queues) = self.queues.get_mut(gate) else { return };
+        let Some(queue) = queues.get_mut(wants) else { return };
+        if let Some(tasks) = queue.get_mut(&Reverse(priority)) {
+            if let Some(at) = tasks.iter().position(|waiting| *waiting == task) {
+                tasks.remove(at);
+            }
+            if tasks.is_empty() {
+                queue.remove(&Reverse(priority));
+            }
+        }
+        if queue.is_empty() {
+            queues.remove(wants);
+        }
+        if queues.is_empty() {
+            self.queues.remove(gate);
+        }
+    }
+
     /// A limit may be free again, or an offer was taken.
     pub(crate) fn look_at(&mut self, gate: &Gate) {
         if self.queues.contains_key(gate) {

@@ -7,8 +7,8 @@ use penstock_common::event::Cause;
 use penstock_common::lease::Lease;
 use penstock_common::record::{Parent, Report, TriggerKind};
 use penstock_common::{
-    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo, Selector,
-    SessionId, State, TaskKey, Timestamp, TriggerName, WorkerName,
+    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo,
+    Selector, SessionId, State, TaskKey, Timestamp, TriggerName, WorkerName,
 };
 
 use crate::backfill::BackfillAsked;
@@ -466,6 +466,16 @@ pub enum Rejection {
         /// The name.
         task: TaskKey,
     },
+    /// A submit for a task that the pipeline has not.
+    #[error("pipeline {pipeline} has no task {task}: {hint}")]
+    NotOfPipeline {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// The name.
+        task: TaskKey,
+        /// What may be meant.
+        hint: String,
+    },
     /// A verb that does not fit the task's state.
     #[error("task {task} of run {run} is {state}: {expected}")]
     WrongState {
@@ -479,7 +489,7 @@ pub enum Rejection {
         expected: &'static str,
     },
     /// A pipeline that a person took off.
-    #[error("pipeline {pipeline} was unregistered by {by} at {at}: register it again to run it")]
+    #[error("pipeline {pipeline} was unregistered by {} at {at}: register it again to run it", if by.is_empty() { "somebody" } else { by })]
     Unregistered {
         /// The pipeline.
         pipeline: PipelineName,

@@ -45,12 +45,26 @@ impl Offers {
 
 #[derive(Debug, Default)]
 struct Lane {
-    ready: BTreeMap<Reverse<i32>, Rotation>,
+    /// Those of backfills come last.
+    ready: BTreeMap<Rank, Rotation>,
     /// Sessions that serve this lane, and of those the ones with a free slot.
     members: BTreeSet<SessionId>,
     free: BTreeSet<SessionId>,
     last: Option<SessionId>,
     turn: u64,
+}
+
+/// What goes first in a lane: what is of no backfill, then what has the higher priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rank {
+    pub(crate) yields: bool,
+    pub(crate) priority: Reverse<i32>,
+}
+
+impl Rank {
+    pub(crate) fn new(yields: bool, priority: i32) -> Self {
+        Self { yields, priority: Reverse(priority) }
+    }
 }
 
 /// Runs take turns.
@@ -160,7 +174,7 @@ impl Lanes {
     }
 
     /// A task waits for a slot, and for so many of its pool.
-    pub(crate) fn push(&mut self, wants: &Wants, priority: i32, run: RunNo, task: u32, pool_slots: u32) {
+    pub(crate) fn push(&mut self, wants: &Wants, rank: Rank, run: RunNo, task: u32, pool_slots: u32) {
         if !self.lanes.contains_key(wants) {
             let members: BTreeSet<_> = self.sessions.iter().filter(|(_, (o, _))| o.serves(wants)).map(|(s, _)| s.clone()).collect();
             let has_slot = |s: &&SessionId| self.sessions.get(*s).is_some_and(|(o, used)| !o.closed() && *used < o.slots);
@@ -168,7 +182,14 @@ impl Lanes {
             self.lanes.insert(wants.clone(), Lane { members, free, ..Lane::default() });
         }
         if let Some(lane) = self.lanes.get_mut(wants) {
-            lane.push(priority, run, (task, pool_slots));
+            lane.push(rank, run, (task, pool_slots));
+        }
+    }
+
+    /// A task waits for a slot no more. Those that waited longest are found first.
+    pub(crate) fn withdraw(&mut self, wants: &Wants, rank: Rank, run: RunNo, task: u32) {
+        if let Some(lane) = self.lanes.get_mut(wants) {
+            lane.withdraw(rank, run, task);
         }
     }
 
@@ -180,8 +201,14 @@ impl Lanes {
     }
 
     /// The next task that a free slot fits, if any. `look` tells whether a queued task is still to be leased, `pool` how many slots of
-    /// a pool are free and how many it has.
-    pub(crate) fn next(&mut self, mut look: impl FnMut(RunNo, u32) -> Candidate, pool: impl Fn(&PoolName) -> (u32, u32)) -> Option<Next> {
+    /// a pool are free and how many it has, `share` whether backfills may take so many slots more of a pool, given the slots that serve
+    /// the queue.
+    pub(crate) fn next(
+        &mut self,
+        mut look: impl FnMut(RunNo, u32) -> Candidate,
+        pool: impl Fn(&PoolName) -> (u32, u32),
+        share: impl Fn(&Wants, u32, u32) -> bool,
+    ) -> Option<Next> {
         let mut reserved: BTreeSet<PoolName> = BTreeSet::new();
         let mut passed: BTreeSet<Wants> = BTreeSet::new();
         loop {
@@ -202,6 +229,11 @@ impl Lanes {
                     return Some(Next::HeldBack(run, task));
                 }
             };
+            let yields = lane.ready.keys().next().is_some_and(|rank| rank.yields);
+            if yields && !share(&wants, pool_slots, slots_of(&self.sessions, &wants.queue)) {
+                passed.insert(wants);
+                continue;
+            }
             if let Some(name) = &wants.pool {
                 let (free, slots) = pool(name);
                 if pool_slots > slots {
@@ -295,9 +327,14 @@ impl Lanes {
     }
 }
 
+/// Slots of the workers that serve a queue and take new work.
+fn slots_of(sessions: &BTreeMap<SessionId, (Offers, u32)>, queue: &QueueName) -> u32 {
+    sessions.values().filter(|(offers, _)| !offers.closed() && offers.queues.contains(queue)).map(|(offers, _)| offers.slots).sum()
+}
+
 impl Lane {
-    fn push(&mut self, priority: i32, run: RunNo, task: (u32, u32)) {
-        let rotation = self.ready.entry(Reverse(priority)).or_default();
+    fn push(&mut self, rank: Rank, run: RunNo, task: (u32, u32)) {
+        let rotation = self.ready.entry(rank).or_default();
         let tasks = rotation.tasks.entry(run).or_default();
         if tasks.is_empty() {
             rotation.order.push_back(run);
@@ -326,6 +363,21 @@ impl Lane {
             entry.remove();
         }
         Some((run, task))
+    }
+
+    fn withdraw(&mut self, rank: Rank, run: RunNo, task: u32) {
+        let Some(rotation) = self.ready.get_mut(&rank) else { return };
+        let Some(tasks) = rotation.tasks.get_mut(&run) else { return };
+        if let Some(at) = tasks.iter().position(|(waiting, _)| *waiting == task) {
+            tasks.remove(at);
+        }
+        if tasks.is_empty() {
+            rotation.tasks.remove(&run);
+            rotation.order.retain(|other| *other != run);
+        }
+        if rotation.order.is_empty() {
+            self.ready.remove(&rank);
+        }
     }
 
     fn forget(&mut self, run: RunNo) {

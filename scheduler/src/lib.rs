@@ -38,7 +38,7 @@ use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
 pub use backfill::{BackfillAsked, Planned, Reprocess};
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
-pub use input::{Announced, Answer, Emitted, FoundFile, Decision, Effect, Input, Rejection};
+pub use input::{Announced, Answer, Decision, Effect, Emitted, FoundFile, Input, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;
 pub use view::{PoolView, RunFilter, WorkerView};
@@ -122,6 +122,11 @@ impl Scheduler {
     /// The journal position of the entry whose events are replayed or decided from here on.
     pub fn at(&mut self, seq: Seq) {
         self.state.seq = seq;
+    }
+
+    /// What [`Input::Register`] would answer, by the same function: the version, and whether it would be a new one.
+    pub fn would_register(&self, plan: &Plan) -> Result<(u32, bool), Rejection> {
+        decide::would_register(&self.state, plan)
     }
 
     /// State, for reading.

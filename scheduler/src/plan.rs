@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use penstock_common::pipeline::{Condition, Diagnostic, Diagnostics, Document, ForEach, Pipeline, Task, TriggerRule, TriggerSpec, parse};
+use penstock_common::pipeline::{
+    Condition, Diagnostic, Diagnostics, Document, ForEach, OutputsOf, Pipeline, Task, TriggerRule, TriggerSpec, parse,
+};
 use penstock_common::{Digest, Items, TaskId, TriggerName, items};
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -169,6 +171,10 @@ impl Plan {
             let ids: Vec<&TaskId> = pipeline.tasks.keys().collect();
             return Err(PlanError::Cycle(cycle.into_iter().map(|i| ids[i.index()].clone()).collect()));
         }
+        let named = |of: &OutputsOf| match of {
+            OutputsOf::Tasks(ids) => Some(ids.iter().filter_map(|id| index.get(id).copied()).collect()),
+            OutputsOf::Any => None,
+        };
         let mut tasks = Vec::with_capacity(pipeline.tasks.len());
         for ((id, task), (upstream, downstream)) in pipeline.tasks.iter().zip(upstream.into_iter().zip(downstream)) {
             let source = task.for_each.as_ref().and_then(ForEach::source);
@@ -185,8 +191,12 @@ impl Plan {
                 source: source.transpose()?,
                 feeds: Vec::new(),
                 condition_by_item: task.for_each.is_some() && task.condition.as_deref().is_some_and(is_about_item),
-                reads: task.outputs_named().map(|named| named.iter().filter_map(|id| index.get(id).copied()).collect()),
-                remembers: task.previous_named().iter().filter_map(|id| index.get(id).copied()).collect(),
+                reads: named(&task.uses.outputs),
+                remembers: task
+                    .uses
+                    .previous
+                    .as_ref()
+                    .map_or_else(BTreeSet::new, |of| named(of).unwrap_or_else(|| index.values().copied().collect())),
                 spec: Arc::new(task.clone()),
             });
         }
@@ -196,7 +206,7 @@ impl Plan {
             }
         }
         let remembered = tasks.iter().flat_map(|t| t.remembers.iter().copied()).collect();
-        let uses_previous = tasks.iter().any(|t| t.spec.mentions("previous"));
+        let uses_previous = tasks.iter().any(|t| t.spec.uses.previous.is_some());
         let roots = (0..).zip(&tasks).filter(|(_, t)| t.upstream.is_empty()).map(|(i, _)| i).collect();
         let zone = Arc::from(pipeline.zone());
         Ok(Self { digest: pipeline.digest(), pipeline, tasks, roots, remembered, uses_previous, zone })
@@ -204,19 +214,13 @@ impl Plan {
 
     /// Reads a document and plans it: every error of the file at once, cycles among them.
     pub fn load(file: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Diagnostics> {
-        let document = parse(file, text)?;
-        let Document { pipeline, warnings, tasks: places, edges } = document;
+        let Document { pipeline, warnings, tasks: places, .. } = parse(file, text)?;
         Self::compile(pipeline).map(|plan| (plan, warnings)).map_err(|error| {
-            let at = match &error {
-                PlanError::Cycle(cycle) => match cycle.as_slice() {
-                    [upstream, task, ..] => edges.get(&(task.clone(), upstream.clone())),
-                    _ => None,
-                },
-                PlanError::MissingUpstream { task, .. } | PlanError::Items { task, .. } => places.get(task),
-            };
-            let hint = match &error {
-                PlanError::Items { .. } => "a list has at most 100,000 items",
-                _ => "remove one of these dependencies: a task can only wait for tasks that do not wait for it",
+            let (at, hint) = match &error {
+                PlanError::Items { task, .. } => (places.get(task), "a list has at most 100,000 items"),
+                // The document's check has found these.
+                PlanError::MissingUpstream { task, .. } => (places.get(task), ""),
+                PlanError::Cycle(_) => (None, ""),
             };
             let diagnostic =
                 Diagnostic { at: at.copied().unwrap_or_default(), message: error.to_string(), hint: hint.to_owned(), warning: false };
@@ -339,17 +343,24 @@ mod tests {
 
     #[test]
     fn a_task_reads_what_its_templates_name_near_or_far_and_any_above_where_they_do_not() {
-        let mut p = pipeline(&[("far", &[]), ("mid", &["far"]), ("near", &["mid"]), ("z", &["near"]), ("aside", &[])]);
-        let mut reads = |template: &str| {
-            let action = penstock_common::pipeline::Action::Run(vec![template.to_owned()]);
-            p.tasks.get_mut("z").unwrap().action = action;
-            let plan = Plan::compile(p.clone()).unwrap();
+        let reads = |texts: &str| {
+            let tasks =
+                "far: {noop: true}\n  mid: {noop: true, depends_on: far}\n  near: {noop: true, depends_on: mid}\n  aside: {noop: true}";
+            let text = format!(
+                "pipeline: p\nparams: {{which: {{type: string}}}}\ntasks:\n  {tasks}\n  z: {{depends_on: near, run: [x, \"{texts}\"]}}\n"
+            );
+            let (plan, _) = Plan::load("p.yaml", &text).unwrap();
             let z = plan.find(&TaskId::parse("z").unwrap()).unwrap();
-            plan.reads(z).into_iter().map(|i| plan.task(i).id.to_string()).collect::<Vec<_>>()
+            let named = |found: BTreeSet<u32>| found.into_iter().map(|i| plan.task(i).id.to_string()).collect::<Vec<_>>();
+            (named(plan.reads(z)), named(plan.remembered.clone()))
         };
-        assert_eq!(reads("plain"), [""; 0]);
-        assert_eq!(reads("{{ outputs.far.x }} {{ outputs['near'].y }}"), ["far", "near"]);
-        assert_eq!(reads("{{ outputs.far.x }} {{ outputs[params.which].y }}"), ["far", "mid", "near"]);
+        let none = Vec::<String>::new;
+        assert_eq!(reads("plain outputs.far.x"), (none(), none()));
+        assert_eq!(reads("{{ outputs.far.x }} {{ outputs.near.y }}").0, ["far", "near"]);
+        assert_eq!(reads("{{ outputs.far.x }} {{ outputs[params.which].y }}").0, ["far", "mid", "near"]);
+        assert_eq!(reads("{{ outputs.far.x[1:] }}").0, ["far", "mid", "near"]);
+        assert_eq!(reads("{{ previous.outputs.aside.x }}"), (none(), vec!["aside".to_owned()]));
+        assert_eq!(reads("{{ previous.outputs[params.which].x }}").1, ["aside", "far", "mid", "near", "z"]);
     }
 
     #[test]

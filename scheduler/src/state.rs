@@ -18,11 +18,11 @@ use penstock_common::limits::{MAX_DETAIL_BYTES, MAX_PREVIOUS_KEPT};
 use penstock_common::metrics::Outputs;
 use penstock_common::record::{Audit, Outcome, RunRecord};
 use penstock_common::{
-    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq, SessionId,
-    State as Word, TaskId, Timestamp, WorkerName,
+    BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, Reason, RequestId, RunId, RunNo, Seq,
+    SessionId, State as Word, TaskId, Timestamp, WorkerName,
 };
 
-pub(crate) use backfills::{Backfill, backfill_of, is_of_backfill};
+pub(crate) use backfills::{Backfill, Yielding, backfill_of, is_of_backfill};
 pub(crate) use inbox::{Inbox, Source, Subscriber};
 pub(crate) use timetable::{Behind, Timetable};
 
@@ -57,6 +57,8 @@ pub struct State {
     pub(crate) listeners: BTreeMap<Source, BTreeSet<Subscriber>>,
     /// Slots taken of each pool that a lease names, whether it is there or not: derived.
     pub(crate) pool_used: BTreeMap<PoolName, u32>,
+    /// What backfills' leases take: derived.
+    pub(crate) yielding: Yielding,
     pub(crate) drained: BTreeSet<WorkerName>,
     pub(crate) answers: BTreeMap<RequestId, Answered>,
     pub(crate) archived: BTreeMap<RunId, Timestamp>,
@@ -138,6 +140,7 @@ impl PartialEq for State {
             && self.inbox == other.inbox
             && self.listeners == other.listeners
             && self.pool_used == other.pool_used
+            && self.yielding == other.yielding
             && self.drained == other.drained
             && self.answers == other.answers
             && self.archived == other.archived
@@ -174,6 +177,12 @@ impl State {
     pub(crate) fn run_by_id(&self, id: &RunId) -> Option<(RunNo, &Run)> {
         let no = *self.run_ids.get(id)?;
         self.runs.get(&no).map(|run| (no, run))
+    }
+
+    /// The run that a task waits for and that has not ended.
+    pub(crate) fn live_child(&self, run: &Run, task: u32) -> Option<RunNo> {
+        let id = run.task(task).child().filter(|_| run.task(task).waits())?;
+        self.run_by_id(id).filter(|(_, child)| !child.record.state.is_terminal()).map(|(no, _)| no)
     }
 
     /// Whether a person keeps a run from starting anything. A pause keeps no clean-up of a cancelled run from running.
@@ -364,6 +373,9 @@ impl State {
                 if let Some(live) = run.task(task).live() {
                     self.held.entry(live.session.clone()).or_default().insert(live.fence);
                     self.leases.insert(live.fence, Holder { run: no, task, session: live.session.clone() });
+                    if is_of_backfill(&run.record) {
+                        self.yielding.take(run.spec(task));
+                    }
                     if let Some(pool) = &run.spec(task).pool {
                         *self.pool_used.entry(pool.clone()).or_default() += run.spec(task).pool_slots;
                     }
@@ -433,7 +445,11 @@ impl State {
                 self.held.remove(&holder.session);
             }
         }
-        let spec = self.runs.get(&holder.run).map(|run| run.spec(holder.task).clone());
+        let run = self.runs.get(&holder.run);
+        let spec = run.map(|run| run.spec(holder.task).clone());
+        if let (true, Some(spec)) = (run.is_some_and(|run| is_of_backfill(&run.record)), &spec) {
+            self.yielding.give_back(spec);
+        }
         if let Some((pool, slots)) = spec.as_ref().and_then(|spec| Some((spec.pool.as_ref()?, spec.pool_slots)))
             && let Some(used) = self.pool_used.get_mut(pool)
         {

@@ -9,10 +9,10 @@ use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, Sess
 
 use crate::fires::{Fires, due_at, intervals_from};
 use crate::gates::{Gate, Gates, Waiting};
-use crate::lanes::{Candidate, Lanes, Wants};
+use crate::lanes::{Candidate, Lanes, Rank, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
-use crate::state::{State, Subscriber, Touched};
+use crate::state::{State, Subscriber, Touched, is_of_backfill};
 use crate::timers::{Timer, Timers};
 
 /// The leader's indexes over state.
@@ -37,6 +37,8 @@ pub(crate) struct Term {
     pub(crate) opening: BTreeSet<(RunNo, u32)>,
     /// Tasks whose turn has come and that need no worker.
     pub(crate) acting: BTreeSet<(RunNo, u32)>,
+    /// Sensors whose timeout has passed and that may look once more.
+    pub(crate) waited_out: BTreeSet<(RunNo, u32)>,
     /// Something may be leased that could not be before.
     pub(crate) matching: bool,
     pub(crate) timers: Timers,
@@ -80,8 +82,18 @@ impl Term {
 
     fn index_run(&mut self, state: &State, no: RunNo, run: &Run) {
         self.touch_run(state, no);
+        if run.record.cancel.is_some() {
+            self.stop_children(state, no);
+        }
         if run.is_open() {
             (0..run.slots()).for_each(|task| self.touch_task(state, no, task));
+        }
+    }
+
+    /// A run was cancelled.
+    pub(crate) fn stop_children(&mut self, state: &State, no: RunNo) {
+        if state.children.contains_key(&no) {
+            self.stopping.insert(no, RunNo(0));
         }
     }
 
@@ -111,9 +123,6 @@ impl Term {
             self.forget(no);
         }
         self.gates.look_at(&Gate::Run(no));
-        if run.record.cancel.is_some() && state.children.contains_key(&no) {
-            self.stopping.insert(no, RunNo(0));
-        }
         match run.record.state {
             Word::Pending => {
                 self.starting.insert(run.record.pipeline.clone());
@@ -163,6 +172,9 @@ impl Term {
         if run.is_gone(index) {
             return;
         }
+        if let Some(at) = sensor_waits_until(run, index) {
+            self.timers.set(Timer::WaitedOut(no, index), at);
+        }
         match task.state {
             Word::Pending => match run.verdict_of(index) {
                 Verdict::Wait => {}
@@ -206,7 +218,7 @@ impl Term {
                 _ => {}
             },
             _ => {
-                if let Some(timeout) = spec.timeout {
+                if let Some(timeout) = spec.timeout.filter(|_| task.stopping().is_none()) {
                     self.timers.set(Timer::WaitedOut(no, index), task.changed_at.after(timeout));
                 }
             }
@@ -221,7 +233,7 @@ impl Term {
             Some(gate) => self.gates.park(gate, waiting),
             None => self.enter(run, waiting),
         }
-        if let Some(timeout) = spec.queue_timeout.filter(|_| !run.task(index).waits()) {
+        if let Some(timeout) = spec.queue_timeout {
             self.timers.set(Timer::QueueTimeout(no, index), self.now.after(timeout));
         }
     }
@@ -230,7 +242,13 @@ impl Term {
     fn enter(&mut self, run: &Run, waiting: Waiting) {
         self.matching = true;
         match waiting.wants {
-            Some(wants) => self.lanes.push(&wants, waiting.priority, waiting.run, waiting.task, run.spec(waiting.task).pool_slots),
+            Some(wants) => self.lanes.push(
+                &wants,
+                Rank::new(is_of_backfill(&run.record), waiting.priority),
+                waiting.run,
+                waiting.task,
+                run.spec(waiting.task).pool_slots,
+            ),
             None => {
                 self.acting.insert((waiting.run, waiting.task));
             }
@@ -265,6 +283,19 @@ impl Term {
         for gate in every_gate(run, no, index) {
             self.gates.left(&gate, no, index);
         }
+    }
+
+    /// A task that waits for its turn does so no more, and may again.
+    pub(crate) fn withdraw(&mut self, run: &Run, no: RunNo, index: u32) {
+        let spec = run.spec(index);
+        let (wants, pool) = (wants(spec), spec.pool.clone().map(Gate::Pool));
+        for gate in every_gate(run, no, index).chain(pool) {
+            self.gates.withdraw(&gate, &wants, spec.priority, (no, index));
+        }
+        if let Some(wants) = wants {
+            self.lanes.withdraw(&wants, Rank::new(is_of_backfill(&run.record), spec.priority), no, index);
+        }
+        self.left(run, no, index);
     }
 
     /// A task's turn has come and a limit of its run was reached meanwhile: it goes back to that gate.
@@ -331,12 +362,20 @@ impl Term {
 
     /// These, and runs that end or start.
     pub(crate) fn has_to_settle(&self) -> bool {
-        self.has_to_settle_tasks() || !self.ending.is_empty() || !self.starting.is_empty() || !self.backfilling.is_empty() || self.is_happening
+        self.has_to_settle_tasks()
+            || !self.ending.is_empty()
+            || !self.starting.is_empty()
+            || !self.backfilling.is_empty()
+            || self.is_happening
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let backlog = self.has_to_settle() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
-        if backlog { Some(Timestamp(0)) } else { self.timers.first().into_iter().chain(self.fire_deadline()).chain(self.gathered.first()).min() }
+        let backlog =
+            self.has_to_settle() || !self.waited_out.is_empty() || !self.stopping.is_empty() || !self.gone.is_empty() || self.matching;
+        if backlog {
+            return Some(Timestamp(0));
+        }
+        self.timers.first().into_iter().chain(self.fire_deadline()).chain(self.gathered.first()).min()
     }
 }
 
@@ -389,6 +428,14 @@ pub(crate) fn is_open(state: &State, gate: &Gate) -> bool {
         Gate::Run(no) => state.runs.get(no).is_none_or(|run| below(run.leased, run.plan.pipeline.max_active_tasks)),
         Gate::Pool(_) => false,
     }
+}
+
+/// When a sensor that holds no lease has waited for too long, from its first probe on.
+pub(crate) fn sensor_waits_until(run: &Run, index: u32) -> Option<Timestamp> {
+    let task = run.task(index);
+    let Action::Wait(wait) = &run.spec(index).action else { return None };
+    let between_probes = task.reason == Some(Reason::Waiting) || task.state == Word::Retry;
+    Some(task.first_leased(run.record.generation_at).filter(|_| between_probes)?.after(wait.timeout?))
 }
 
 const OVERDUE_SLACK: Millis = Millis(30_000);

@@ -10,7 +10,7 @@ use penstock_common::{Fence, RunNo, Timestamp};
 pub(crate) enum Timer {
     /// A task in RETRY may start, or a sensor is probed again.
     Due(RunNo, u32),
-    /// A person or another run was waited for too long.
+    /// A person, another run or what a sensor looks for was waited for too long.
     WaitedOut(RunNo, u32),
     /// A ready task has waited too long for a slot.
     QueueTimeout(RunNo, u32),
@@ -44,7 +44,7 @@ impl Timers {
         }
     }
 
-    /// A task ended.
+    /// A task ended, or waits no more.
     pub(crate) fn drop_task(&mut self, run: RunNo, task: u32) {
         for timer in [Timer::Due(run, task), Timer::WaitedOut(run, task), Timer::QueueTimeout(run, task)] {
             self.drop(timer);

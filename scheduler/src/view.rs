@@ -268,6 +268,9 @@ impl Scheduler {
                 detail: child.as_ref().map_or_else(Arc::default, |id| Arc::from(format!("run {id}"))),
                 ..change(Some(*task), Word::Running, *at)
             }],
+            Event::TaskStopping { task, detail, at, .. } => {
+                vec![Change { reason: Some(Reason::Waiting), detail: detail.clone(), ..change(Some(*task), Word::Running, *at) }]
+            }
             Event::TaskExpanded { task, at, count, .. } => {
                 let detail = Arc::from(format!("{count} instances"));
                 vec![Change { detail, ..change(Some(*task), Word::Running, *at) }]

@@ -136,6 +136,121 @@ async fn a_transaction_is_all_or_nothing_and_without_one_each_statement_stays() 
     }
 }
 
+/// What the statements left in a table of one column.
+async fn left(world: &World, connection: &str, table: &str) -> Value {
+    query(world, connection, &format!("select count(*) as n from {table}")).await["n"].clone()
+}
+
+#[tokio::test]
+async fn a_statement_that_would_end_the_transaction_is_refused_before_anything_is_done() {
+    let (world, _server) = world().await;
+    for connection in ["warehouse", "local"] {
+        world.execute(&lease(&world, sql(connection, &[("create table controlled_t (id int)", &[])]), json!({}))).await;
+        let insert: (&str, &[Value]) = ("insert into controlled_t values (1)", &[]);
+        for control in ["commit", "-- now\n/* and here */ END", "; rollback", "BEGIN", "savepoint a", "/**/prepare transaction 'x'"] {
+            let ended = world.execute(&lease(&world, sql(connection, &[insert, (control, &[]), insert]), json!({}))).await;
+            assert_ended(&ended, State::Failed, Reason::Template);
+            let line = control.matches('\n').count() + 1;
+            assert!(ended.detail.contains(&format!("statement 2: line {line} has ")), "{}", ended.detail);
+            assert!(ended.detail.contains("transaction: false") && ended.detail.contains("Nothing was executed"), "{}", ended.detail);
+        }
+        assert_eq!(left(&world, connection, "controlled_t").await, 0, "{connection}");
+    }
+}
+
+#[tokio::test]
+async fn a_procedure_cannot_commit_half_of_a_transaction() {
+    let (world, _server) = world().await;
+    let commits = "do $$ begin insert into halves_t values (2); commit; end $$";
+    let halves = |transaction| Sql {
+        transaction,
+        ..sql(
+            "warehouse",
+            &[("create table if not exists halves_t (id int)", &[]), ("insert into halves_t values (1)", &[]), (commits, &[])],
+        )
+    };
+    let ended = world.execute(&lease(&world, halves(true), json!({}))).await;
+    assert_ended(&ended, State::Failed, Reason::ExitCode);
+    assert!(ended.detail.contains("invalid transaction termination") && ended.detail.ends_with("rolled back"), "{}", ended.detail);
+    let ended = world.execute(&lease(&world, halves(false), json!({}))).await;
+    assert_eq!(ended.state, State::Success, "{}", ended.detail);
+    assert_eq!(left(&world, "warehouse", "halves_t").await, 2);
+}
+
+#[tokio::test]
+async fn statements_may_have_transactions_of_their_own_and_must_end_them() {
+    let (world, _server) = world().await;
+    for connection in ["warehouse", "local"] {
+        let of_its_own = |statements: &[&str]| {
+            let statements: Vec<(&str, &[Value])> = statements.iter().map(|text| (*text, &[][..])).collect();
+            lease(&world, Sql { transaction: false, ..sql(connection, &statements) }, json!({}))
+        };
+        let insert = "insert into own_t values (1)";
+        let ended = world.execute(&of_its_own(&["create table own_t (id int)", "begin", insert, "commit"])).await;
+        assert_eq!(ended.state, State::Success, "{}", ended.detail);
+        assert_eq!(left(&world, connection, "own_t").await, 1);
+        let ended = world.execute(&of_its_own(&["begin", insert])).await;
+        assert_ended(&ended, State::Failed, Reason::Template);
+        assert!(ended.detail.contains("statement 2: a transaction") && ended.detail.contains("COMMIT"), "{}", ended.detail);
+        let ended = world.execute(&of_its_own(&["begin", insert, "insert into nowhere values (1)"])).await;
+        assert_ended(&ended, State::Failed, Reason::ExitCode);
+        assert!(ended.detail.ends_with("what was committed stays done"), "{}", ended.detail);
+        assert_eq!(left(&world, connection, "own_t").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_stopped_does_not_commit_though_its_statement_succeeds() {
+    let (world, server) = world().await;
+    let looks = server.client().await;
+    looks.batch_execute("create table stubborn_t (id int)").await.unwrap();
+    // It ends well when it is cancelled.
+    let stubborn = "do $$ begin insert into stubborn_t values (1); perform pg_sleep(1000); exception when query_canceled then \
+                    insert into stubborn_t values (2); end $$ /* stubborn */";
+    let running = async || {
+        let text = "select count(*) from pg_stat_activity where state <> 'idle' and query like '%/* stubborn */'";
+        looks.query_one(text, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    for (stop, reason) in [(Stop::Cancel(Reason::User), Reason::User), (Stop::Kill, Reason::Lost)] {
+        let ended = world
+            .execute_while(&lease(&world, sql("warehouse", &[(stubborn, &[])]), json!({})), async |go| {
+                eventually_async("it sleeps", async || running().await == 1).await;
+                go.send_replace(stop);
+                go.closed().await;
+            })
+            .await;
+        assert_ended(&ended, State::Cancelled, reason);
+        eventually_async("the server has ended it", async || running().await == 0).await;
+        let rows: i64 = looks.query_one("select count(*) from stubborn_t", &[]).await.unwrap().get(0);
+        assert_eq!(rows, 0, "{reason:?}");
+    }
+    let ended =
+        world.execute(&with(lease(&world, sql("warehouse", &[(stubborn, &[])]), json!({})), |task| task.timeout = Some(Millis(200)))).await;
+    assert_ended(&ended, State::Failed, Reason::Timeout);
+    let rows: i64 = looks.query_one("select count(*) from stubborn_t", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_stopped_does_not_wait_for_another_writer_of_its_file() {
+    let (world, _server) = world().await;
+    world.execute(&lease(&world, sql("local", &[("create table locked_t (id int)", &[])]), json!({}))).await;
+    let other = rusqlite::Connection::open(world.root.join("code/local.db")).unwrap();
+    // A reader: the attempt's COMMIT waits for it.
+    other.execute_batch("begin; select * from locked_t").unwrap();
+    let wrote = || world.root.join("code/local.db-journal").exists();
+    let ended = world
+        .execute_while(&lease(&world, sql("local", &[("insert into locked_t values (1)", &[])]), json!({})), async |go| {
+            support::eventually("it has written", wrote).await;
+            go.send_replace(Stop::Kill);
+            go.closed().await;
+        })
+        .await;
+    assert_ended(&ended, State::Cancelled, Reason::Lost);
+    other.execute_batch("end").unwrap();
+    assert_eq!(left(&world, "local", "locked_t").await, 0);
+}
+
 #[tokio::test]
 async fn values_are_bound_with_their_types_and_are_never_sql() {
     let (world, _server) = world().await;

@@ -66,6 +66,45 @@ pub(crate) struct Trigger {
     pub client: Client,
 }
 
+/// `triggers`.
+#[derive(Debug, Args)]
+#[command(after_help = "A trigger is paused and resumed with: penstock schedule pause PIPELINE --trigger NAME")]
+pub(crate) struct Triggers {
+    /// Only of this pipeline.
+    #[arg(default_value = "")]
+    pub pipeline: String,
+    #[command(flatten)]
+    /// The cluster.
+    pub client: Client,
+}
+
+/// `events`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Events {
+    /// Tells the cluster that something happened: it starts a run of each pipeline that has a trigger for it.
+    #[command(after_help = "Example:\n  penstock events emit claims.ready --payload '{\"region\": \"eu\"}' --id batch-4711")]
+    Emit {
+        /// The event's name.
+        name: String,
+        /// What it carries, as JSON.
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        payload: String,
+        /// Its id: sent twice it is still one event. One is minted if it is not said.
+        #[arg(long)]
+        id: Option<String>,
+        #[command(flatten)]
+        client: Client,
+    },
+    /// Lists events that started no run where they should have, newest first, and why.
+    Dead {
+        /// How many at most.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+        #[command(flatten)]
+        client: Client,
+    },
+}
+
 /// Which intervals that ran before run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Reprocess {

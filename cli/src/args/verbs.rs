@@ -18,6 +18,9 @@ pub(crate) struct Register {
     /// Unregisters the pipelines of the same namespaces that are not among the files.
     #[arg(long)]
     pub prune: bool,
+    /// Unregisters the pipelines of this namespace that are not among the files, also where no file is of it any more; may be repeated.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub prune_namespace: Vec<String>,
     /// Tells what would change, and changes nothing.
     #[arg(long)]
     pub dry_run: bool,

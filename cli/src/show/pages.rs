@@ -13,11 +13,19 @@ const SHOWN: u32 = 20;
 /// Instances of one mapped task that a table shows because they did not succeed.
 const TROUBLED: u32 = 100;
 
+/// What people are shown of a run.
+pub(crate) struct Shown {
+    pub(crate) run: Run,
+    /// Instances that are not among the tasks, by mapped task.
+    pub(crate) left_out: BTreeMap<String, u32>,
+}
+
 /// The run with the tasks that people look at: of a mapped task with many instances the first ones and those that did not succeed. Each
 /// task is followed by its instances.
-pub(crate) async fn for_people(client: &Client, run_id: &str) -> Result<Run, penstock_client::Error> {
+pub(crate) async fn for_people(client: &Client, run_id: &str) -> Result<Shown, penstock_client::Error> {
     let mut kept: BTreeMap<(String, u32), v1::Task> = BTreeMap::new();
     let mut troubled: BTreeMap<String, u32> = BTreeMap::new();
+    let mut left_out: BTreeMap<String, u32> = BTreeMap::new();
     let mut run = Run::default();
     let mut from = 0;
     loop {
@@ -34,13 +42,13 @@ pub(crate) async fn for_people(client: &Client, run_id: &str) -> Result<Run, pen
                     *count += 1;
                     kept.insert((name, number.saturating_add(1)), task);
                 }
-                Some(_) => {}
+                Some(_) => *left_out.entry(name).or_default() += 1,
             }
         }
         from = page.next_task;
         if from == 0 {
             run.tasks = kept.into_values().collect();
-            return Ok(run);
+            return Ok(Shown { run, left_out });
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use penstock_client::{Run, Update, v1};
+use penstock_client::{Update, v1};
 use penstock_common::State;
 
+use super::pages::Shown;
 use super::table::state;
-use super::{duration, print, table};
+use super::{duration, print, printable, table};
 
 /// Shows changes as they come.
 pub(crate) struct Progress {
@@ -77,7 +78,7 @@ impl Progress {
         }
         print(line.trim_end());
         for detail in change.detail.lines() {
-            print(&format!("           | {detail}"));
+            print(&format!("           | {}", printable(detail)));
         }
     }
 
@@ -93,9 +94,10 @@ impl Progress {
     }
 
     /// The end: every task, and where the logs of those that failed are.
-    pub(crate) fn summary(&self, run: &Run, logs: &Path) {
+    pub(crate) fn summary(&self, shown: &Shown, logs: &Path) {
         print("");
-        print(table::run(run).trim_end());
+        print(table::run(shown).trim_end());
+        let run = &shown.run;
         if logs.as_os_str().is_empty() {
             return;
         }

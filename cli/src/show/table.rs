@@ -1,9 +1,10 @@
 //! Tables for people: columns as wide as they must be.
 
-use penstock_client::{Run, v1};
+use penstock_client::v1;
 use penstock_common::{State, Timestamp};
 
-use super::duration;
+use super::pages::Shown;
+use super::{duration, one_line};
 
 /// Lines of cells, the first a heading.
 fn columns(lines: &[Vec<String>]) -> String {
@@ -23,7 +24,7 @@ fn columns(lines: &[Vec<String>]) -> String {
 }
 
 fn line(cells: &[&str]) -> Vec<String> {
-    cells.iter().map(ToString::to_string).collect()
+    cells.iter().map(|cell| one_line(cell)).collect()
 }
 
 fn time(ms: i64) -> String {
@@ -46,7 +47,8 @@ fn records(task: &v1::Attempt) -> String {
 }
 
 /// A run and its tasks.
-pub(crate) fn run(run: &Run) -> String {
+pub(crate) fn run(shown: &Shown) -> String {
+    let Shown { run, left_out } = shown;
     let head = &run.run;
     let mut text = format!(
         "run {}  pipeline {} version {}  generation {}\n{}  created {}  took {}\n",
@@ -67,8 +69,8 @@ pub(crate) fn run(run: &Run) -> String {
     for a in &head.audit {
         let about = if a.subject.is_empty() { String::new() } else { format!(" {}", a.subject) };
         let by = if a.by.is_empty() { "somebody" } else { &a.by };
-        let note = if a.note.is_empty() { String::new() } else { format!(": {}", a.note) };
-        text.push_str(&format!("{}  {}{about} by {by} (unverified){note}\n", time(a.at_ms), a.verb));
+        let note = if a.note.is_empty() { String::new() } else { format!(": {}", one_line(&a.note)) };
+        text.push_str(&format!("{}  {}{about} by {} (unverified){note}\n", time(a.at_ms), a.verb, one_line(by)));
     }
     if !head.quarantined.is_empty() {
         text.push_str(&format!("quarantined: {}\n", head.quarantined));
@@ -87,7 +89,11 @@ pub(crate) fn run(run: &Run) -> String {
         let shown = state(task.state().into(), &task.reason);
         lines.push(line(&[&task.id, &shown, &number, &last.worker, &took, &records(&last), &detail]));
     }
-    text + &columns(&lines)
+    text += &columns(&lines);
+    for (task, count) in left_out {
+        text.push_str(&format!("{count} more instances of {task} are not shown: penstock get {} -o json has all\n", head.run_id));
+    }
+    text
 }
 
 /// `1000 instances: 998 SUCCESS, 2 FAILED`
@@ -189,7 +195,13 @@ pub(crate) fn schedule(s: &v1::GetScheduleResponse) -> String {
     }
     let mut lines = vec![line(&["INTERVAL FROM", "TO", "STARTS", "STARTS (UTC)", "OUTCOME"])];
     for i in &s.intervals {
-        lines.push(line(&[&i.local_start, &i.local_end, &i.local_due, &time(i.due_at_ms), if i.outcome.is_empty() { "-" } else { &i.outcome }]));
+        lines.push(line(&[
+            &i.local_start,
+            &i.local_end,
+            &i.local_due,
+            &time(i.due_at_ms),
+            if i.outcome.is_empty() { "-" } else { &i.outcome },
+        ]));
     }
     text.push_str(&columns(&lines));
     text
@@ -206,7 +218,11 @@ pub(crate) fn plan(pipeline: &str, id: Option<&String>, answer: &v1::CreateBackf
     text.push_str(&format!("{runs} of {} intervals of {pipeline} run, {} at once", answer.intervals.len(), answer.max_active));
     if answer.mean_run_ms > 0 && runs > 0 {
         let turns = (runs as u64).div_ceil(u64::from(answer.max_active.max(1)));
-        text.push_str(&format!("; about {} in all, by a mean of {} a run", duration(turns * answer.mean_run_ms), duration(answer.mean_run_ms)));
+        text.push_str(&format!(
+            "; about {} in all, by a mean of {} a run",
+            duration(turns * answer.mean_run_ms),
+            duration(answer.mean_run_ms)
+        ));
     }
     match id {
         Some(id) => text.push_str(&format!("\nbackfill {id}")),
@@ -261,4 +277,37 @@ pub(crate) fn progress(info: &v1::BackfillInfo) -> String {
     let failed = if info.failed > 0 { format!(", {} failed", info.failed) } else { String::new() };
     let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
     format!("{} [{bar}] {done}/{} {state}, {} running{failed}", b.id, info.intervals, info.live.len())
+}
+
+/// Triggers, a line each.
+pub(crate) fn triggers(all: &[v1::TriggerInfo]) -> String {
+    let mut lines = vec![line(&["PIPELINE", "TRIGGER", "KIND", "OF", "STATE"])];
+    for t in all {
+        let state = match (&t.paused, t.gathered, t.trouble.is_empty()) {
+            (Some(_), ..) => "paused".to_owned(),
+            (None, _, false) => t.trouble.clone(),
+            (None, 0, true) if t.kind == "file" => format!("{} files seen", t.files),
+            (None, 0, true) => "-".to_owned(),
+            (None, n, true) => format!("{n} gathered, starts at {}", time(t.starts_at_ms)),
+        };
+        lines.push(line(&[&t.pipeline, &t.name, &t.kind, &t.of, &state]));
+    }
+    columns(&lines)
+}
+
+/// Events that started nothing, a line each.
+pub(crate) fn dead_events(all: &[v1::DeadEvent]) -> String {
+    let mut lines = vec![line(&["EVENT", "AT", "WHAT", "PIPELINE", "TRIGGER", "WHY"])];
+    for e in all {
+        let h = e.happening.clone().unwrap_or_default();
+        let what = match &h.what {
+            Some(v1::happening::What::Emitted(what)) => format!("{} {}", what.name, what.id),
+            Some(v1::happening::What::Ended(what)) => format!("run {}", what.run_id),
+            Some(v1::happening::What::File(what)) => what.path.clone(),
+            None => "-".to_owned(),
+        };
+        let or = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        lines.push(line(&[&e.no.to_string(), &time(h.at_ms), &what, &or(&e.pipeline), &or(&e.trigger), &e.why]));
+    }
+    columns(&lines)
 }

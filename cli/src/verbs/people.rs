@@ -7,6 +7,7 @@ use penstock_client::{Client, Submit, v1};
 use serde_json::json;
 
 use super::{connect, out, since, state};
+use crate::BadArgument;
 use crate::args::verbs;
 use crate::show::{json, table};
 
@@ -16,7 +17,7 @@ pub(super) async fn rerun(args: verbs::Rerun) -> anyhow::Result<ExitCode> {
     tasks.extend(args.from.iter().map(|task| format!("{task}+")));
     tasks.extend(args.only.iter().cloned());
     if args.failed && !tasks.is_empty() {
-        bail!("--failed and tasks exclude each other: name the tasks, or say --failed");
+        bail!(BadArgument("--failed and tasks exclude each other: name the tasks, or say --failed".to_owned()));
     }
     if args.latest {
         return latest(&client, &args).await;
@@ -123,7 +124,8 @@ pub(super) async fn pools(verb: verbs::Pools) -> anyhow::Result<ExitCode> {
             let count = match slots.as_str() {
                 "unlimited" => u32::MAX,
                 number => {
-                    number.parse().map_err(|_| anyhow::anyhow!("{number:?} is no number of slots: write one from 0 on, or unlimited"))?
+                    let wrong = |_| BadArgument(format!("{number:?} is no number of slots: write one from 0 on, or unlimited"));
+                    number.parse().map_err(wrong)?
                 }
             };
             connect(&client)?.set_pool(&name, Some(count), &why.note).await?;

@@ -9,8 +9,8 @@ use penstock_common::{Interval, State, Timestamp};
 use serde_json::json;
 
 use super::{connect, out};
-use crate::args::time::{Backfill as Args, Backfills, OfBackfill, Order, Reprocess, Schedule, Trigger};
 use crate::args::Output;
+use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, Triggers};
 use crate::show::{duration, table};
 use crate::{local, show};
 
@@ -42,12 +42,43 @@ async fn pause(of: Trigger, resume: bool) -> anyhow::Result<ExitCode> {
     let client = connect(&of.client)?;
     let changed = client.pause_trigger(&of.pipeline, &of.trigger, resume, &of.why.note).await?.changed;
     let state = if resume { "resumed" } else { "paused" };
-    let mut said = format!("{} of {} {}", of.trigger, of.pipeline, if changed { format!("is {state}") } else { format!("was {state} already") });
+    let mut said =
+        format!("{} of {} {}", of.trigger, of.pipeline, if changed { format!("is {state}") } else { format!("was {state} already") });
     if resume && of.trigger == "schedule" {
         said.push_str(&gap(&client, &of.pipeline).await?);
     }
     let value = || json!({"pipeline": of.pipeline, "trigger": of.trigger, "paused": !resume, "changed": changed});
     out(of.client.output, value, || said)
+}
+
+pub(super) async fn triggers(args: Triggers) -> anyhow::Result<ExitCode> {
+    let all = connect(&args.client)?.triggers(&args.pipeline).await?.triggers;
+    let one = |t: &v1::TriggerInfo| {
+        json!({
+            "pipeline": t.pipeline, "name": t.name, "kind": t.kind, "of": t.of, "paused": t.paused.is_some(), "gathered": t.gathered,
+            "starts_at": (t.starts_at_ms != 0).then(|| Timestamp(t.starts_at_ms)), "files": t.files, "trouble": t.trouble,
+        })
+    };
+    out(args.client.output, || json!(all.iter().map(one).collect::<Vec<_>>()), || table::triggers(&all))
+}
+
+pub(super) async fn events(verb: Events) -> anyhow::Result<ExitCode> {
+    match verb {
+        Events::Emit { name, payload, id, client } => {
+            let value = serde_json::from_str(&payload).map_err(|e| anyhow::anyhow!("--payload {payload:?} is not JSON: {e}"))?;
+            let answer = connect(&client)?.emit(&name, &value, id.as_deref()).await?;
+            out(client.output, || json!({"event": answer.event, "name": name}), || format!("event {} ({name}) is accepted", answer.event))
+        }
+        Events::Dead { limit, client } => {
+            let all = connect(&client)?.dead_events(limit).await?.events;
+            let one = |e: &v1::DeadEvent| {
+                let h = e.happening.clone().unwrap_or_default();
+                let event: serde_json::Value = serde_json::from_str(&h.event).unwrap_or_default();
+                json!({"event": e.no, "at": Timestamp(h.at_ms), "pipeline": e.pipeline, "trigger": e.trigger, "why": e.why, "carries": event})
+            };
+            out(client.output, || json!(all.iter().map(one).collect::<Vec<_>>()), || table::dead_events(&all))
+        }
+    }
 }
 
 /// The backfill that would run what was skipped while a schedule was paused.
@@ -67,9 +98,7 @@ async fn gap(client: &Client, pipeline: &str) -> anyhow::Result<String> {
 }
 
 fn schedule_json(s: &v1::GetScheduleResponse) -> serde_json::Value {
-    let interval = |i: &v1::DueInterval| {
-        json!({"start": i.local_start, "end": i.local_end, "due": Timestamp(i.due_at_ms), "due_local": i.local_due, "outcome": i.outcome})
-    };
+    let interval = |i: &v1::DueInterval| json!({"start": i.local_start, "end": i.local_end, "due": Timestamp(i.due_at_ms), "due_local": i.local_due, "outcome": i.outcome});
     json!({
         "pipeline": s.pipeline,
         "zone": s.zone,

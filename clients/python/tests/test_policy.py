@@ -29,6 +29,7 @@ class Coordinator:
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         one, many = grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler
         handlers: dict[str, Any] = {
+            "Register": one(self._one("Register"), pb.RegisterRequest.FromString, pb.RegisterResponse.SerializeToString),
             "Submit": one(self._one("Submit"), pb.SubmitRequest.FromString, pb.SubmitResponse.SerializeToString),
             "WatchRun": many(self._many("WatchRun"), pb.WatchRunRequest.FromString, pb.WatchRunResponse.SerializeToString),
             "ReadLogs": many(self._many("ReadLogs"), pb.ReadLogsRequest.FromString, pb.ReadLogsResponse.SerializeToString),
@@ -264,3 +265,11 @@ def test_ids_are_ulids() -> None:
     for letter in ids[-1]:
         value = value << 5 | "0123456789ABCDEFGHJKMNPQRSTVWXYZ".index(letter)
     assert abs((value >> 80) - time.time() * 1000) < 60_000
+
+
+def test_a_check_by_a_server_that_cannot_check_registers_nothing(two: tuple[Coordinator, Coordinator]) -> None:
+    old, _ = two
+    old.answers["Register"] = lambda request, context: pb.RegisterResponse(pipeline="p", version=1, created=True)
+    with Client(old.address) as client, pytest.raises(NotSupported):
+        client.check("pipeline: p\ntasks: {a: {noop: true}}")
+    assert old.asked == []

@@ -113,7 +113,7 @@ impl Client {
                 }
                 Next::Elsewhere => self.prefer(None),
                 Next::Later(after) => wait = after,
-                Next::Never => return Err(Error::Refused { code: status.code(), message: status.message().to_owned() }),
+                Next::Never => return Err(refused(name, &status)),
             }
             if Instant::now() + wait >= until {
                 let endpoints = self.inner.endpoints.iter().map(|(a, _)| a.as_str()).collect::<Vec<_>>().join(", ");
@@ -148,6 +148,15 @@ enum Next {
     Later(Duration),
     /// Asking again helps nothing.
     Never,
+}
+
+/// A coordinator that does not know a call says no more than that.
+fn refused(call: &str, status: &Status) -> Error {
+    let message = match status.code() {
+        Code::Unimplemented => format!("{call}: the coordinator is of an older version, which cannot do this; nothing was done"),
+        _ => status.message().to_owned(),
+    };
+    Error::Refused { code: status.code(), message }
 }
 
 /// A transport error says why only in its sources.

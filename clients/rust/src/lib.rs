@@ -76,14 +76,14 @@ pub fn mint() -> String {
 impl Client {
     /// Stores a definition. The same definition again is the same version.
     pub async fn register(&self, file: &str, document: &str) -> Result<v1::RegisterResponse, Error> {
-        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned(), dry_run: false };
+        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned() };
         self.call("register", request, |mut c, r| async move { c.register(r).await }).await
     }
 
-    /// Checks a definition and tells which version it would be; nothing is stored.
-    pub async fn would_register(&self, file: &str, document: &str) -> Result<v1::RegisterResponse, Error> {
-        let request = v1::RegisterRequest { document: document.to_owned(), file: file.to_owned(), dry_run: true };
-        self.call("register", request, |mut c, r| async move { c.register(r).await }).await
+    /// What [`Client::register`] would answer or refuse; nothing is stored.
+    pub async fn would_register(&self, file: &str, document: &str) -> Result<v1::WouldRegisterResponse, Error> {
+        let request = v1::WouldRegisterRequest { document: document.to_owned(), file: file.to_owned() };
+        self.call("register", request, |mut c, r| async move { c.would_register(r).await }).await
     }
 
     /// A pipeline and one version of its definition; version 0: the newest.

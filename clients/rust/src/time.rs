@@ -57,6 +57,24 @@ impl Client {
         self.call("pause", request, |mut c, r| async move { c.pause_trigger(r).await }).await
     }
 
+    /// What starts runs of pipelines, or of one of them.
+    pub async fn triggers(&self, pipeline: &str) -> Result<v1::ListTriggersResponse, Error> {
+        let request = v1::ListTriggersRequest { pipeline: pipeline.to_owned() };
+        self.call("triggers", request, |mut c, r| async move { c.list_triggers(r).await }).await
+    }
+
+    /// Something happened: starts a run of each pipeline that has a trigger for it. `id`: of the source's; `None`: one is minted.
+    pub async fn emit(&self, name: &str, payload: &serde_json::Value, id: Option<&str>) -> Result<v1::EmitEventResponse, Error> {
+        let id = id.map_or_else(mint, str::to_owned);
+        let request = v1::EmitEventRequest { id, name: name.to_owned(), payload: payload.to_string(), by: self.by().to_owned() };
+        self.call("emit", request, |mut c, r| async move { c.emit_event(r).await }).await
+    }
+
+    /// Events that started no run where they should have, newest first.
+    pub async fn dead_events(&self, limit: u32) -> Result<v1::ListDeadEventsResponse, Error> {
+        self.call("events", v1::ListDeadEventsRequest { limit }, |mut c, r| async move { c.list_dead_events(r).await }).await
+    }
+
     /// Starts a backfill, or tells its plan. Safe to repeat: its id is minted before the first try.
     pub async fn backfill(&self, backfill: Backfill) -> Result<(String, v1::CreateBackfillResponse), Error> {
         let id = backfill.id.unwrap_or_else(mint);

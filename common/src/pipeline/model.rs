@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Setting};
-use super::timing::{ScheduleSpec, TriggerSpec};
 use super::flow::{Dependency, Expect, ForEach, MaxFailed, TriggerRule};
+use super::timing::{ScheduleSpec, TriggerSpec};
+use super::uses::Uses;
 use crate::{Digest, Millis, PipelineName, PoolName, QueueName, Reason, TaskId, limits};
 
 /// A user's pipeline, checked.
@@ -131,6 +132,9 @@ pub struct Task {
     /// Working directory, relative to the worker's code root; a template.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub workdir: String,
+    /// What its templates and its condition read of other tasks. [`super::with_uses`] finds it where no document was read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub uses: Uses,
 }
 
 /// How often and when a failed attempt is followed by another.
@@ -251,18 +255,6 @@ fn is_one(n: &u32) -> bool {
     *n == 1
 }
 
-/// The task after `outputs`, as `.TASK` or `["TASK"]`.
-fn named(rest: &str) -> Option<TaskId> {
-    let rest = [".", "[\"", "['"].iter().find_map(|open| rest.strip_prefix(open))?;
-    let end = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).unwrap_or(rest.len());
-    TaskId::parse(&rest[..end]).ok()
-}
-
-/// Whether the `outputs` after this text are the previous interval's.
-fn is_previous(before: &str) -> bool {
-    before.trim_end_matches(['.', '[', '"', '\'']).ends_with("previous")
-}
-
 impl Task {
     /// A task that does nothing and waits for nothing.
     pub fn noop() -> Self {
@@ -293,32 +285,13 @@ impl Task {
             priority: 0,
             env: BTreeMap::new(),
             workdir: String::new(),
+            uses: Uses::default(),
         }
     }
-    /// Every text of this task that is a template, or an expression.
+    /// Every text of this task that is a template.
     pub fn templates(&self) -> impl Iterator<Item = &str> {
         let env = self.env.values().filter_map(Setting::template);
-        self.action.templates().into_iter().chain(env).chain([self.workdir.as_str()]).chain(self.condition.as_deref())
-    }
-    /// Whether a template or expression of it uses this name, as `item` or `previous`. True where that is not certain.
-    pub fn mentions(&self, name: &str) -> bool {
-        self.templates().any(|text| text.contains(name))
-    }
-    /// Tasks whose outputs its templates name, as `outputs.TASK` or `outputs["TASK"]`. `None`: one reads them otherwise, and may mean
-    /// any task above.
-    pub fn outputs_named(&self) -> Option<Vec<TaskId>> {
-        self.after("outputs").filter(|(before, _)| !is_previous(before)).map(|(_, rest)| named(rest)).collect()
-    }
-    /// Tasks whose outputs of the previous interval its templates name, as `previous.outputs.TASK`.
-    pub fn previous_named(&self) -> Vec<TaskId> {
-        self.after("outputs").filter(|(before, _)| is_previous(before)).filter_map(|(_, rest)| named(rest)).collect()
-    }
-    /// What stands before and after each place of a word in its templates.
-    fn after<'a>(&'a self, word: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let says = |text: &&str| text.contains("{{") || text.contains("{%") || Some(*text) == self.condition.as_deref();
-        self.templates()
-            .filter(says)
-            .flat_map(move |text| text.match_indices(word).map(move |(at, _)| (&text[..at], &text[at + word.len()..])))
+        self.action.templates().into_iter().chain(env).chain([self.workdir.as_str()])
     }
     /// The queue of tasks that name none.
     pub const DEFAULT_QUEUE: &'static str = "default";
@@ -427,7 +400,7 @@ impl Param {
             ParamType::Bool => value.is_boolean(),
         };
         if !fits {
-            return Err(format!("{value} is not a {}", self.kind.as_str()));
+            return Err(format!("{value} is not of type {}", self.kind.as_str()));
         }
         if !self.values.is_empty() && !self.values.contains(value) {
             let allowed: Vec<_> = self.values.iter().map(ToString::to_string).collect();

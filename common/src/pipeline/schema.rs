@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use super::TriggerRule;
 use super::parse::fields::Key;
 use super::parse::keys::{
-    ACTIONS, APPROVE, CHILD, CONDITIONS, CONTAINER, EXPECT, EXPECT_ACTIONS, HTTP, HTTP_OUTPUTS, JITTER, METHODS, ON_TIMEOUT, PARAM,
-    PARAM_TYPES, POLICY, PULLS, RANGE, RECORDS, REJECTED, RETRIES, RETRYABLE, SECRET, SETTINGS, SQL, SQL_OUTPUTS, STATEMENT, TASKS, TOP,
-    WAIT, WAITED_FOR,
+    ACTIONS, APPROVE, CATCHUPS, CHILD, CONDITIONS, CONTAINER, ENDINGS, EXPECT, EXPECT_ACTIONS, HTTP, HTTP_OUTPUTS, JITTER, LANDING,
+    METHODS, ON_TIMEOUT, OVERLAPS, PARAM, PARAM_TYPES, POLICY, PULLS, RANGE, RECORDS, REJECTED, RETRIES, RETRYABLE, SCHEDULE, SECRET,
+    SETTINGS, SOURCES, SQL, SQL_OUTPUTS, STATEMENT, TASKS, TIMINGS, TOP, TRIGGER, UPSTREAM, UPSTREAMS, WAIT, WAITED_FOR,
 };
+use crate::limits;
 
 const IDENTIFIER: &str = "^[a-z][a-z0-9_]{0,62}$";
 const DOTTED: &str = "^[a-z][a-z0-9_.-]{0,62}$";
@@ -151,6 +152,64 @@ pub(super) fn tasks() -> Value {
     let mut tasks = map(IDENTIFIER, task);
     tasks["minProperties"] = json!(1);
     tasks
+}
+
+// What starts runs.
+
+pub(super) fn schedule() -> Value {
+    let mut schedule = object(&[SCHEDULE], &[]);
+    schedule["oneOf"] = exactly_one(&TIMINGS).into();
+    json!({"anyOf": [text(), schedule]})
+}
+pub(super) fn cron() -> Value {
+    let mut several = list(text());
+    several["maxItems"] = json!(limits::MAX_CRON_PER_SCHEDULE);
+    json!({"anyOf": [text(), several]})
+}
+pub(super) fn catchup() -> Value {
+    words(CATCHUPS)
+}
+pub(super) fn overlap() -> Value {
+    words(OVERLAPS)
+}
+pub(super) fn max_queued() -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": limits::MAX_QUEUED_RUNS_PER_PIPELINE})
+}
+pub(super) fn date() -> Value {
+    json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9]{2}:[0-9]{2}.*)?$"})
+}
+pub(super) fn triggers() -> Value {
+    let mut trigger = object(&[TRIGGER], &["name"]);
+    trigger["oneOf"] = exactly_one(&SOURCES).into();
+    let mut triggers = list(trigger);
+    triggers["maxItems"] = json!(limits::MAX_TRIGGERS_PER_PIPELINE);
+    triggers
+}
+pub(super) fn trigger_params() -> Value {
+    let mut params = map(IDENTIFIER, scalar());
+    params["minProperties"] = json!(1);
+    params
+}
+pub(super) fn landing() -> Value {
+    json!({"anyOf": [landing_path(), object(&[LANDING], &["path"])]})
+}
+pub(super) fn landing_path() -> Value {
+    json!({"type": "string", "pattern": "^(/|file:///|(s3|gs|az)://[A-Za-z0-9._-]+/).*[^/]$"})
+}
+pub(super) fn upstream() -> Value {
+    json!({"anyOf": [pipeline_name(), object(&[UPSTREAM], &["name"])]})
+}
+pub(super) fn upstreams() -> Value {
+    json!({"anyOf": [pipeline_names(), object(&[UPSTREAMS], &["names"])]})
+}
+pub(super) fn pipeline_names() -> Value {
+    let mut names = list(pipeline_name());
+    names["uniqueItems"] = json!(true);
+    names["maxItems"] = json!(limits::MAX_UPSTREAMS_PER_TRIGGER);
+    names
+}
+pub(super) fn ending() -> Value {
+    words(ENDINGS)
 }
 
 // Retries.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use penstock_common::limits::MINTED_RUN_ID_WINDOW_MS;
 use penstock_common::record::TriggerKind;
-use penstock_common::{BackfillId, Digest, NodeName, PipelineName, RunId, Selector, TaskKey};
+use penstock_common::{BackfillId, Digest, NodeName, PipelineName, PoolName, RunId, Selector, TaskKey};
 use penstock_proto::v1;
 use penstock_scheduler::input::Submit;
 use penstock_scheduler::{Answer, Input};
@@ -47,7 +47,7 @@ pub(super) fn unexpected(answer: &Answer) -> Status {
 }
 
 /// 64 bits of what was asked for: tells a repeated call from another under the same id.
-fn digest_of(parts: &[&str]) -> u64 {
+pub(super) fn digest_of(parts: &[&str]) -> u64 {
     let digest = Digest::of(parts.join("\0").as_bytes());
     u64::from_le_bytes(digest.0[..8].try_into().unwrap_or_default())
 }
@@ -81,6 +81,10 @@ impl Control {
 impl v1::control_server::Control for Control {
     async fn register(&self, request: Request<v1::RegisterRequest>) -> Result<Response<v1::RegisterResponse>, Status> {
         self.register_pipeline(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn would_register(&self, request: Request<v1::WouldRegisterRequest>) -> Result<Response<v1::WouldRegisterResponse>, Status> {
+        self.would_register_pipeline(request.into_inner()).await.map(Response::new)
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
@@ -189,6 +193,18 @@ impl v1::control_server::Control for Control {
         Ok(Response::new(v1::PauseTriggerResponse { changed, seq }))
     }
 
+    async fn list_triggers(&self, request: Request<v1::ListTriggersRequest>) -> Result<Response<v1::ListTriggersResponse>, Status> {
+        self.triggers(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn emit_event(&self, request: Request<v1::EmitEventRequest>) -> Result<Response<v1::EmitEventResponse>, Status> {
+        self.emit(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_dead_events(&self, request: Request<v1::ListDeadEventsRequest>) -> Result<Response<v1::ListDeadEventsResponse>, Status> {
+        self.dead_events(request.into_inner()).await.map(Response::new)
+    }
+
     async fn create_backfill(&self, request: Request<v1::CreateBackfillRequest>) -> Result<Response<v1::CreateBackfillResponse>, Status> {
         self.backfill(request.into_inner()).await.map(Response::new)
     }
@@ -218,9 +234,12 @@ impl v1::control_server::Control for Control {
 
     async fn set_pool(&self, request: Request<v1::SetPoolRequest>) -> Result<Response<v1::SetPoolResponse>, Status> {
         let v1::SetPoolRequest { name, slots, by, note } = request.into_inner();
-        let pool = name.parse().map_err(|e| status::invalid(&e))?;
-        let (_, seq) = self.handle.command(Input::SetPool { pool, slots, by: by.into(), note: note.into() }).await?;
-        Ok(Response::new(v1::SetPoolResponse { seq: seq.0 }))
+        let pool: PoolName = name.parse().map_err(|e| status::invalid(&e))?;
+        let (changed, seq) = self.change(Input::SetPool { pool, slots, by: by.into(), note: note.into() }).await?;
+        if slots.is_none() && !changed {
+            return Err(Status::not_found(format!("there is no pool {name}: see what there is with: penstock pools list")));
+        }
+        Ok(Response::new(v1::SetPoolResponse { seq }))
     }
 
     async fn decide(&self, request: Request<v1::DecideRequest>) -> Result<Response<v1::DecideResponse>, Status> {

@@ -8,4 +8,5 @@ mod pipelines;
 mod runs;
 mod schedules;
 pub(crate) mod status;
+mod triggers;
 pub(crate) mod worker;

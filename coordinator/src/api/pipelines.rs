@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use penstock_common::PipelineName;
 use penstock_common::limits::MAX_DOCUMENT_BYTES;
+use penstock_common::pipeline::Diagnostics;
 use penstock_common::record::PipelineRecord;
 use penstock_proto::v1;
-use penstock_scheduler::{Answer, Input, Plan, PoolView, Rejection, Scheduler};
+use penstock_scheduler::{Answer, Input, Plan, PoolView, Scheduler};
 use tonic::Status;
 
 use super::control::{Control, as_of, unexpected};
@@ -15,25 +16,24 @@ use crate::handle::Refusal;
 
 impl Control {
     pub(super) async fn register_pipeline(&self, request: v1::RegisterRequest) -> Result<v1::RegisterResponse, Status> {
-        let v1::RegisterRequest { document, file, dry_run } = request;
-        if document.len() > MAX_DOCUMENT_BYTES {
-            return Err(Status::invalid_argument(format!("the document has {} bytes, {MAX_DOCUMENT_BYTES} is the limit", document.len())));
-        }
-        let file = if file.is_empty() { "document".to_owned() } else { file };
-        let (plan, warnings) = Plan::load(&file, &document).map_err(|all| Status::invalid_argument(all.to_string()))?;
-        let warnings = penstock_common::pipeline::Diagnostics { file, list: warnings };
-        let warnings = if warnings.list.is_empty() { Vec::new() } else { vec![warnings.to_string()] };
+        let v1::RegisterRequest { document, file } = request;
+        let (plan, warnings) = read_document(file, &document)?;
         let (digest, blob) = (plan.digest, plan.pipeline.to_blob().into());
         let pipeline = plan.pipeline.name.to_string();
-        let plan = Arc::new(plan);
-        if dry_run {
-            let answer = self.handle.read(move |scheduler, _| would_register(scheduler, &plan)).await?;
-            let (version, created) = answer.map_err(Refusal::from)?;
-            return Ok(v1::RegisterResponse { pipeline, version, created, warnings });
-        }
-        let (answer, _) = self.handle.register(Input::Register { plan }, digest, blob).await?;
+        let (answer, _) = self.handle.register(Input::Register { plan: Arc::new(plan) }, digest, blob).await?;
         let Answer::Version { version, created } = answer else { return Err(unexpected(&answer)) };
         Ok(v1::RegisterResponse { pipeline, version, created, warnings })
+    }
+
+    /// Asks the leader, as a register does.
+    pub(super) async fn would_register_pipeline(&self, request: v1::WouldRegisterRequest) -> Result<v1::WouldRegisterResponse, Status> {
+        let v1::WouldRegisterRequest { document, file } = request;
+        let (plan, warnings) = read_document(file, &document)?;
+        let pipeline = plan.pipeline.name.to_string();
+        self.handle.room()?;
+        let answer = self.handle.read(move |scheduler, _| scheduler.would_register(&plan)).await?;
+        let (version, created) = answer.map_err(Refusal::from)?;
+        Ok(v1::WouldRegisterResponse { pipeline, version, created, warnings })
     }
 
     pub(super) async fn pipelines(&self) -> Result<v1::ListPipelinesResponse, Status> {
@@ -79,17 +79,15 @@ impl Control {
     }
 }
 
-/// The version that a definition would be, and whether it would be a new one.
-fn would_register(scheduler: &Scheduler, plan: &Plan) -> Result<(u32, bool), Rejection> {
-    let name = &plan.pipeline.name;
-    let mut pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
-    if let Some(pool) = pools.find(|pool| !scheduler.has_pool(pool)) {
-        return Err(Rejection::UnknownPool { pipeline: name.clone(), pool: pool.clone() });
+/// The plan of a document, and what is doubtful about it.
+fn read_document(file: String, document: &str) -> Result<(Plan, Vec<String>), Status> {
+    if document.len() > MAX_DOCUMENT_BYTES {
+        return Err(Status::invalid_argument(format!("the document has {} bytes, {MAX_DOCUMENT_BYTES} is the limit", document.len())));
     }
-    let known = scheduler.pipelines().into_iter().find(|p| p.name == *name);
-    let newest = known.as_ref().and_then(|p| p.versions.last()).map_or((0, None), |(n, digest, _)| (*n, Some(*digest)));
-    let is_off = known.is_some_and(|p| p.unregistered.is_some());
-    Ok(if newest.1 == Some(plan.digest) && !is_off { (newest.0, false) } else { (newest.0 + 1, true) })
+    let file = if file.is_empty() { "document".to_owned() } else { file };
+    let (plan, list) = Plan::load(&file, document).map_err(|all| Status::invalid_argument(all.to_string()))?;
+    let warnings = if list.is_empty() { Vec::new() } else { vec![Diagnostics { file, list }.to_string()] };
+    Ok((plan, warnings))
 }
 
 fn wire(scheduler: &Scheduler, record: PipelineRecord, version: Option<u32>) -> Option<v1::Pipeline> {

@@ -3,8 +3,8 @@
 use penstock_common::schedule::{Moment, Zone};
 use penstock_common::{PipelineName, Timestamp};
 use penstock_proto::v1;
-use penstock_scheduler::calendar::{Calendar, DueInterval};
 use penstock_scheduler::Input;
+use penstock_scheduler::calendar::{Calendar, DueInterval};
 use tonic::Status;
 
 use super::control::{Control, as_of};
@@ -36,8 +36,7 @@ impl Control {
             n => n.min(MAX_INTERVALS),
         };
         let wanted = name.clone();
-        let (intervals, seen) =
-            self.handle.read(move |scheduler, seen| (scheduler.due_intervals(&wanted, within, limit), seen)).await?;
+        let (intervals, seen) = self.handle.read(move |scheduler, seen| (scheduler.due_intervals(&wanted, within, limit), seen)).await?;
         let stopped = self.handle.clock_trouble.borrow().clone();
         let wire = |due: DueInterval| v1::DueInterval {
             local_start: zone.local(due.interval.start()),

@@ -38,7 +38,7 @@ fn code_of(rejection: &Rejection) -> Code {
             Code::NotFound
         }
         Rejection::UnknownTask { .. } => Code::NotFound,
-        Rejection::BadParams(_) | Rejection::UnknownPool { .. } => Code::InvalidArgument,
+        Rejection::BadParams(_) | Rejection::UnknownPool { .. } | Rejection::NotOfPipeline { .. } => Code::InvalidArgument,
         Rejection::RunExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => Code::AlreadyExists,
         Rejection::NotEnded { .. }
         | Rejection::NothingToRerun(_)

@@ -11,14 +11,15 @@ use penstock_common::pipeline::Action;
 use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Reason, RunNo, State, Timestamp};
 
+use super::children::Stop;
 use super::{Deciding, lease_of, ranges};
 use crate::cut::RunCut;
 use crate::input::Effect;
-use crate::lanes::{Candidate, Match, Next};
+use crate::lanes::{Candidate, Match, Next, Wants};
 use crate::machine::rule::Verdict;
-use crate::machine::run::{CANCEL_NOW, Run};
+use crate::machine::run::Run;
 use crate::state::{Source, backfill_of, is_of_backfill};
-use crate::term::{candidate, gates_are_open, overdue_at};
+use crate::term::{candidate, gates_are_open, overdue_at, sensor_waits_until};
 use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
@@ -32,16 +33,25 @@ impl Deciding<'_> {
         self.start_gathered();
         self.stop_children();
         loop {
+            self.settle();
+            self.lease_ready();
+            if !self.give_up() {
+                return;
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
             self.settle_tasks();
             self.end_runs();
             self.handle_inbox();
             self.advance_backfills();
             self.start_runs();
             if self.room() == 0 || !self.term.has_to_settle() {
-                break;
+                return;
             }
         }
-        self.lease_ready();
     }
 
     /// What follows from tasks that ended or may start: skips open and open skips, until neither does.
@@ -75,7 +85,7 @@ impl Deciding<'_> {
             Timer::WaitedOut(no, task) => self.waited_out(no, task),
             Timer::QueueTimeout(no, task) => {
                 let waits = matches!(candidate(self.state, self.term.now, no, task), Candidate::Ready { .. });
-                if waits && self.state.runs.get(&no).is_some_and(|run| !run.task(task).waits()) {
+                if waits {
                     self.end_task(no, task, State::Failed, Some(Reason::QueueTimeout), "");
                 }
             }
@@ -89,18 +99,44 @@ impl Deciding<'_> {
         }
     }
 
-    /// A person or another run was waited for too long.
+    /// A sensor that has waited too long looks once more if there is a slot for it; if not it ends. Whether one did.
+    fn give_up(&mut self) -> bool {
+        let mut any = false;
+        while self.room() > 0 && !self.term.matching {
+            let Some((no, task)) = self.term.waited_out.pop_first() else { break };
+            let Some(run) = self.state.runs.get(&no).filter(|run| run.is_open()) else { continue };
+            let Action::Wait(wait) = &run.spec(task).action else { continue };
+            let over = sensor_waits_until(run, task).is_some_and(|end| end <= self.term.now);
+            let Some(timeout) = wait.timeout.filter(|_| over) else { continue };
+            let saw = run.task(task).attempts.last().map(|a| a.detail.clone()).unwrap_or_default();
+            self.term.withdraw(run, no, task);
+            let detail = format!("not so after {timeout} of waiting, and there is no slot for another probe: {saw}");
+            match wait.skip_on_timeout {
+                true => self.end_task(no, task, State::Skipped, Some(Reason::Task), &detail),
+                false => self.fail_own(no, task, Reason::Timeout, &detail),
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// A person, another run or what a sensor looks for was waited for too long.
     fn waited_out(&mut self, no: RunNo, task: u32) {
         let Some(run) = self.state.runs.get(&no) else { return };
-        let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
-        let child = run.task(task).child().cloned();
-        let detail = format!("waited longer than its timeout of {timeout}");
-        match child {
-            Some(_) => self.fail_own(no, task, Reason::Timeout, &detail),
-            // A person is not asked again.
-            None => self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail),
+        if matches!(run.spec(task).action, Action::Wait(_)) {
+            self.term.waited_out.insert((no, task));
+            return;
         }
-        self.stop_child(child.as_ref(), "the task that started it waited too long");
+        let Some(timeout) = run.spec(task).timeout.filter(|_| run.task(task).waits()) else { return };
+        let detail = format!("waited longer than its timeout of {timeout}");
+        match (self.state.live_child(run, task), run.task(task).child()) {
+            (Some(child), _) => {
+                self.stop_child(no, task, child, Stop { reason: Reason::Timeout, now: false, by: "penstock", why: &detail })
+            }
+            (None, Some(_)) => self.fail_own(no, task, Reason::Timeout, &detail),
+            // A person is not asked again.
+            (None, None) => self.end_task(no, task, State::Failed, Some(Reason::Timeout), &detail),
+        }
     }
 
     fn time_out(&mut self, no: RunNo) {
@@ -121,52 +157,12 @@ impl Deciding<'_> {
         let (reason, teardowns) = (record.cancel.unwrap_or(reason), now || record.state == State::Pending);
         self.emit(Event::CancelRequested { run: no, reason, audit });
         self.emit(Event::TasksCancelled { run: no, reason, teardowns, at: self.now.now });
+        self.term.stop_children(self.state, no);
         let Some(run) = self.state.runs.get(&no) else { return };
         let of_run = self.state.leases.iter().filter(|(_, h)| h.run == no && (now || !run.spec(h.task).teardown));
         let running: Vec<_> = of_run.map(|(f, h)| (*f, h.session.clone())).collect();
         for (fence, session) in running {
             self.effect(Effect::Cancel { session, fence, reason });
-        }
-    }
-
-    /// The runs that tasks of a cancelled run waited for are cancelled as it was: as many as one input may, the rest at the next tick.
-    fn stop_children(&mut self) {
-        while self.room() > 0 {
-            let Some((&no, &from)) = self.term.stopping.first_key_value() else { return };
-            let next = self.state.runs.get(&no).and_then(|run| Some((self.child_to_stop(no, run, from)?, run)));
-            let Some((child, run)) = next else {
-                self.term.stopping.remove(&no);
-                continue;
-            };
-            self.term.stopping.insert(no, child);
-            let asked = run.record.audit.iter().rev().find(|audit| audit.verb.starts_with("cancel"));
-            let (by, note) = asked.map_or(("penstock", String::new()), |a| (&*a.by, a.note.to_string()));
-            let note = if note.is_empty() { format!("run {} was cancelled", run.record.id) } else { note };
-            let now = run.stops_now();
-            let audit = self.audit(if now { CANCEL_NOW } else { "cancel" }, "", by, &note);
-            self.stop_run(child, Reason::User, now, audit);
-        }
-    }
-
-    fn child_to_stop(&self, no: RunNo, run: &Run, from: RunNo) -> Option<RunNo> {
-        run.record.cancel?;
-        let now = run.stops_now();
-        let goes_on = |child: &&RunNo| {
-            let Some(child) = self.state.runs.get(*child) else { return false };
-            let Some(task) = child.record.parent.as_ref().map(|parent| parent.task).filter(|&t| run.check(t).is_ok()) else { return false };
-            let waits = matches!(&run.spec(task).action, Action::Pipeline(spec) if spec.wait);
-            let ended = matches!(run.task(task).state, State::Running | State::Cancelled);
-            let waited_for = waits && ended && run.task(task).child() == Some(&child.record.id);
-            waited_for && (child.record.cancel.is_none() || (now && !child.stops_now()))
-        };
-        self.state.children.get(&no)?.range(from..).find(goes_on).copied()
-    }
-
-    fn stop_child(&mut self, child: Option<&penstock_common::RunId>, note: &str) {
-        let Some((no, run)) = child.and_then(|id| self.state.run_by_id(id)) else { return };
-        if !run.record.state.is_terminal() && run.record.cancel.is_none() {
-            let audit = self.audit("cancel", "", "penstock", note);
-            self.stop_run(no, Reason::User, false, audit);
         }
     }
 
@@ -289,9 +285,7 @@ impl Deciding<'_> {
             if room == 0 || versions.paused.is_some() {
                 continue;
             }
-            let waits = |no: &&RunNo| {
-                self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none())
-            };
+            let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none());
             // Backfills take what nothing else wants.
             let yields = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| is_of_backfill(&run.record));
             let (others, backfills): (Vec<&RunNo>, Vec<&RunNo>) = versions.queued.iter().partition(|no| !yields(no));
@@ -311,7 +305,8 @@ impl Deciding<'_> {
                 Candidate::Ready { .. } if !gates_are_open(state, run, task) => Candidate::HeldBack,
                 other => other,
             };
-            let next = self.term.lanes.next(look, |pool| state.pool_free(pool));
+            let share = |wants: &Wants, pool_slots, slots| state.has_share(wants, pool_slots, slots);
+            let next = self.term.lanes.next(look, |pool| state.pool_free(pool), share);
             match next {
                 Some(Next::Lease(found)) => self.lease(found),
                 Some(Next::Stale(no, task)) => {

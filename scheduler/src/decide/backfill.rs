@@ -124,7 +124,9 @@ impl Deciding<'_> {
         if is_done && backfill.live.is_empty() {
             let state = match &record.cancelled {
                 Some(_) => State::Cancelled,
-                None if record.ended.len() == record.intervals.len() && record.ended.values().all(|s| *s == State::Success) => State::Success,
+                None if record.ended.len() == record.intervals.len() && record.ended.values().all(|s| *s == State::Success) => {
+                    State::Success
+                }
                 None => State::Failed,
             };
             self.emit(Event::BackfillEnded { backfill: id.clone(), state, at: self.now.now });

@@ -8,8 +8,8 @@ use penstock_common::record::{Audit, SkipReason, TriggerKind};
 use penstock_common::{Digest, Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp, TriggerName};
 
 use super::Deciding;
-use crate::input::{Answer, Rejection, Submit};
 use crate::fires::{begin, due_at, intervals_from};
+use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
 
 /// How long a timetable that could not go on waits before it looks again.
@@ -208,7 +208,9 @@ impl Deciding<'_> {
         let plan = self.newest(&name).ok_or_else(|| Rejection::UnknownPipeline(name.clone()))?;
         let has = if trigger == Self::schedule() { plan.pipeline.schedule.is_some() } else { plan.trigger(&trigger).is_some() };
         if !has {
-            return Err(Rejection::Refused(format!("pipeline {name} has no trigger {trigger}: see what it has with penstock triggers {name}")));
+            return Err(Rejection::Refused(format!(
+                "pipeline {name} has no trigger {trigger}: see what it has with penstock triggers {name}"
+            )));
         }
         let is_paused = self.state.pipelines.get(&name).is_some_and(|v| v.timetable.paused.contains_key(&trigger));
         if is_paused == paused {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use penstock_common::event::{Cause, Saw};
 use penstock_common::limits::{
-    EXPRESSION_FUEL, MAX_EVENT_PAYLOAD_BYTES, MAX_EVENTS_PER_RUN, MAX_EVENTS_WAITING, MAX_FILES_PER_TRIGGER, MAX_LIVE_TASKS,
-    MAX_NOTE_BYTES,
+    EXPRESSION_FUEL, MAX_EVENT_PAYLOAD_BYTES, MAX_EVENTS_PER_RUN, MAX_EVENTS_WAITING, MAX_FILES_PER_TRIGGER, MAX_LIVE_TASKS, MAX_NOTE_BYTES,
 };
 use penstock_common::pipeline::{TriggerSource, TriggerSpec};
 use penstock_common::record::{Happening, TriggerKind, What};
@@ -31,11 +30,18 @@ impl Deciding<'_> {
         let digest = emitted.digest;
         if let Some(known) = self.state.answers.get(&emitted.request) {
             let same = known.digest == digest;
-            return if same { Ok(Answer::Event(known.answer.parse().unwrap_or(0))) } else { Err(Rejection::RequestReused(emitted.request)) };
+            return if same {
+                Ok(Answer::Event(known.answer.parse().unwrap_or(0)))
+            } else {
+                Err(Rejection::RequestReused(emitted.request))
+            };
         }
         self.has_room_for_events(1)?;
         if emitted.payload.len() > MAX_EVENT_PAYLOAD_BYTES {
-            let what = format!("the event carries {} bytes, {MAX_EVENT_PAYLOAD_BYTES} is the limit: store it and pass a reference", emitted.payload.len());
+            let what = format!(
+                "the event carries {} bytes, {MAX_EVENT_PAYLOAD_BYTES} is the limit: store it and pass a reference",
+                emitted.payload.len()
+            );
             return Err(Rejection::Refused(what));
         }
         let payload: serde_json::Value = serde_json::from_str(&emitted.payload).unwrap_or_default();
@@ -159,7 +165,9 @@ impl Deciding<'_> {
                     return Take::Nothing;
                 }
                 if names.len() > 1 {
-                    let Some(interval) = interval else { return Take::Miss("the run covers no interval, so it cannot be joined with others".to_owned()) };
+                    let Some(interval) = interval else {
+                        return Take::Miss("the run covers no interval, so it cannot be joined with others".to_owned());
+                    };
                     if !names.iter().all(|name| self.state.covers(name, *interval, *when)) {
                         return Take::Nothing;
                     }

@@ -3,6 +3,7 @@
 
 mod advance;
 mod backfill;
+mod children;
 mod command;
 mod fire;
 mod happen;
@@ -19,7 +20,7 @@ use penstock_common::event::TaskEnded;
 use penstock_common::lease::{Lease, Previous};
 use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
-use penstock_common::record::{AttemptRecord, Audit};
+use penstock_common::record::Audit;
 use penstock_common::{Event, Fence, Now, Reason, RunId, RunNo, SessionId, Timestamp};
 
 use crate::gates::Gate;
@@ -28,6 +29,8 @@ use crate::machine::run::Run;
 use crate::state::State;
 use crate::term::Term;
 use crate::timers::Timer;
+
+pub(crate) use submit::would_register;
 
 /// A decision in the making.
 pub(crate) struct Deciding<'a> {
@@ -102,11 +105,15 @@ impl Deciding<'_> {
     pub(crate) fn emit(&mut self, event: Event) {
         let session = match &event {
             Event::AttemptLeased { run, task, session, .. } => {
-                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                self.term.timers.drop_task(*run, *task);
                 Some(session.clone())
             }
             Event::TaskWaiting { run, task, .. } => {
                 self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                None
+            }
+            Event::TaskStopping { run, task, .. } => {
+                self.term.timers.drop(Timer::WaitedOut(*run, *task));
                 None
             }
             Event::TaskEnded(end) => {
@@ -199,14 +206,21 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
     64 + match event {
         Event::RunCreated(c) => {
             let above = c.parent.as_ref().map_or(0, |p| p.id.as_str().len() + 32);
-            c.id.as_str().len() + c.pipeline.full().len() + c.params.len() + c.trigger.by.len() + c.trigger.source.len() + 64 + 6 * c.not_selected.len() + above
+            c.id.as_str().len()
+                + c.pipeline.full().len()
+                + c.params.len()
+                + c.trigger.by.len()
+                + c.trigger.source.len()
+                + 64
+                + 6 * c.not_selected.len()
+                + above
         }
         Event::AttemptLeased { worker, session, .. } => worker.as_str().len() + session.as_str().len(),
         Event::AttemptEnded { ended, .. } | Event::TaskRetrying { ended, .. } => {
             let metrics: usize = ended.metrics.0.keys().map(|name| name.len() + 16).sum();
             ended.detail.len() + metrics + ended.outputs.bytes() + 8 * ended.outputs.0.len() + 32
         }
-        Event::AttemptWaiting { detail, .. } => detail.len(),
+        Event::AttemptWaiting { detail, .. } | Event::TaskStopping { detail, .. } => detail.len(),
         Event::TaskWaiting { child, .. } => child.as_ref().map_or(0, |id| id.as_str().len()),
         Event::TaskEnded(end) => end.detail.len() + end.outputs.bytes() + end.audit.as_ref().map_or(0, audit_bytes),
         Event::TasksSkipped { ranges, .. } => 6 * ranges.len(),
@@ -286,7 +300,7 @@ pub(crate) fn lease_of(state: &State, run: &Run, index: u32, number: u32, fence:
         outputs: outputs.collect(),
         previous: previous_of(state, run, index),
         zone: run.plan.zone.clone(),
-        first_leased_at: first_leased(run, index).unwrap_or(at),
+        first_leased_at: run.task(index).first_leased(run.record.generation_at).unwrap_or(at),
         traceparent: traceparent(run, fence),
     }
 }
@@ -300,15 +314,6 @@ fn previous_of(state: &State, run: &Run, index: u32) -> Option<Previous> {
     let wanted = planned.remembers.iter().map(|&node| &run.plan.task(node).id);
     let outputs = wanted.map(|id| (id.clone(), left.get(id).cloned().unwrap_or_default())).collect();
     Some(Previous { interval: *earlier, outputs })
-}
-
-/// When the present try began: a sensor's attempt goes on over probes, and over workers that were lost.
-fn first_leased(run: &Run, index: u32) -> Option<Timestamp> {
-    let of_generation = |a: &&AttemptRecord| a.leased_at >= run.record.generation_at;
-    let mut attempts = run.task(index).attempts.iter().rev().take_while(of_generation).peekable();
-    let running = attempts.next_if(|a| a.state == penstock_common::State::Running);
-    let lost = attempts.take_while(|a| a.reason == Some(Reason::Lost)).last();
-    lost.or(running).map(|attempt| attempt.leased_at)
 }
 
 /// A run is one trace, its id derived from the run id; an attempt's span is named by its fence.

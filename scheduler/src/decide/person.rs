@@ -52,7 +52,8 @@ impl Deciding<'_> {
     pub(crate) fn pause_run(&mut self, id: &RunId, paused: bool, by: &str, note: &str) -> Result<Answer, Rejection> {
         let (no, run) = self.state.run_by_id(id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
         if run.record.state.is_terminal() {
-            return Err(Rejection::Refused(format!("run {id} has ended as {}: there is nothing to pause", run.record.state)));
+            let verb = if paused { "pause" } else { "resume" };
+            return Err(Rejection::Refused(format!("run {id} has ended as {}: there is nothing to {verb}", run.record.state)));
         }
         if run.record.paused == paused {
             return Ok(Answer::Changed(false));

@@ -5,40 +5,38 @@ use std::sync::Arc;
 use penstock_common::event::RunCreated;
 use penstock_common::limits::{MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
 use penstock_common::record::Trigger;
-use penstock_common::{Event, RunNo};
+use penstock_common::suggest::closest;
+use penstock_common::{Event, RunNo, TaskKey};
 
 use super::{Deciding, bounded, ranges};
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
+use crate::state::State;
+
+/// Work for a "did you mean", as [`closest`] counts it.
+const SUGGESTION_WORK: usize = 1_000_000;
 
 impl Deciding<'_> {
     /// The same definition as the newest version is that version; so registering may be repeated.
     pub(crate) fn register(&mut self, plan: Arc<Plan>) -> Result<Answer, Rejection> {
-        let name = plan.pipeline.name.clone();
-        let digest = plan.digest;
-        let pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
-        if let Some(pool) = pools.into_iter().find(|pool| !self.state.pools.contains_key(*pool)) {
-            return Err(Rejection::UnknownPool { pipeline: name, pool: pool.clone() });
+        let (version, created) = would_register(self.state, &plan)?;
+        if !created {
+            return Ok(Answer::Version { version, created });
         }
+        let (name, digest) = (plan.pipeline.name.clone(), plan.digest);
         let versions = self.state.pipelines.get(&name);
-        let newest = versions.and_then(|v| v.by_number.last_key_value()).map(|(n, (digest, _))| (*n, *digest));
-        let is_off = versions.is_some_and(|v| v.unregistered.is_some());
-        if let Some((version, _)) = newest.filter(|(_, known)| *known == digest && !is_off) {
-            return Ok(Answer::Version { version, created: false });
-        }
         let dropped = versions.map_or_else(Vec::new, |v| {
             let bound = |n: &u32| self.state.runs.values().any(|run| run.record.pipeline == name && run.record.version == *n);
             let surplus = (v.by_number.len() + 1).saturating_sub(MAX_VERSIONS_PER_PIPELINE);
             v.by_number.keys().copied().filter(|n| !bound(n)).take(surplus).collect()
         });
-        let is_new = is_off || versions.is_none();
+        let is_new = versions.is_none_or(|v| v.unregistered.is_some());
         self.state.learn(plan.clone());
-        let version = newest.map_or(1, |(n, _)| n + 1);
         // The new version may allow more active runs.
         self.term.starting.insert(name.clone());
         self.emit(Event::PipelineRegistered { pipeline: name.clone(), version, digest, dropped, at: self.now.now });
         self.begin_schedule(&name, &plan, is_new);
-        Ok(Answer::Version { version, created: true })
+        Ok(Answer::Version { version, created })
     }
 
     /// A run id is a run's once; the same submit again is answered with the same run.
@@ -100,6 +98,20 @@ impl Deciding<'_> {
     }
 }
 
+/// The version that a definition is or would be, and whether that is a new one.
+pub(crate) fn would_register(state: &State, plan: &Plan) -> Result<(u32, bool), Rejection> {
+    let name = &plan.pipeline.name;
+    let mut pools = plan.tasks().iter().filter_map(|t| t.spec.pool.as_ref());
+    if let Some(pool) = pools.find(|pool| !state.pools.contains_key(*pool)) {
+        return Err(Rejection::UnknownPool { pipeline: name.clone(), pool: pool.clone() });
+    }
+    let Some(versions) = state.pipelines.get(name) else { return Ok((1, true)) };
+    Ok(match versions.by_number.last_key_value() {
+        Some((version, (known, _))) if *known == plan.digest && versions.unregistered.is_none() => (*version, false),
+        newest => (newest.map_or(1, |(version, _)| version + 1), true),
+    })
+}
+
 /// The tasks that a submit does not ask for.
 fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> {
     if submit.only.is_empty() {
@@ -108,7 +120,7 @@ fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> 
     let mut chosen = std::collections::BTreeSet::new();
     for selector in &submit.only {
         let known = plan.find(&selector.task.task).filter(|_| selector.task.index.is_none());
-        let node = known.ok_or_else(|| Rejection::UnknownTask { run: submit.run.clone(), task: selector.task.clone() })?;
+        let node = known.ok_or_else(|| not_of(plan, &selector.task))?;
         chosen.insert(node);
         if selector.above {
             chosen.extend(plan.cone([node], |t| &t.upstream));
@@ -118,4 +130,19 @@ fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> 
         }
     }
     Ok(ranges((0..plan.len() as u32).filter(|task| !chosen.contains(task))))
+}
+
+/// A submit chooses whole tasks of the pipeline.
+fn not_of(plan: &Plan, task: &TaskKey) -> Rejection {
+    let pipeline = plan.pipeline.name.clone();
+    let hint = if task.index.is_some() {
+        format!("a new run has no instances yet: name the whole task, {}", task.task)
+    } else {
+        let names = plan.tasks().iter().map(|t| t.id.as_str());
+        match closest(task.task.as_str(), names, &mut { SUGGESTION_WORK }) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("see what it has with: penstock pipelines {pipeline}"),
+        }
+    };
+    Rejection::NotOfPipeline { pipeline, task: task.clone(), hint }
 }

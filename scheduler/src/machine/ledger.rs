@@ -134,8 +134,7 @@ mod tests {
 
     use super::*;
 
-    const OUTCOMES: [Outcome; 4] =
-        [Outcome::Success, Outcome::Failed, Outcome::Cancelled, Outcome::Skipped(SkipReason::Overlap)];
+    const OUTCOMES: [Outcome; 4] = [Outcome::Success, Outcome::Failed, Outcome::Cancelled, Outcome::Skipped(SkipReason::Overlap)];
 
     fn interval(from: i64, to: i64) -> Interval {
         Interval::new(Timestamp(from), Timestamp(to)).unwrap()

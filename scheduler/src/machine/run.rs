@@ -106,7 +106,8 @@ impl Run {
         run.mapping = Arc::new(mapping);
         run.grow(instances as u32, 0);
         for (index, kept) in (0u32..).zip(tasks) {
-            let rare = Rare { detail: kept.detail, child: kept.child, items: kept.items };
+            let rare =
+                Rare { detail: kept.detail, child: kept.child, stopping: kept.stopping, tried_until: kept.tried_until, items: kept.items };
             *run.task_mut(index, 0) = Task {
                 state: kept.state,
                 reason: kept.reason,

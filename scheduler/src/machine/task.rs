@@ -44,6 +44,10 @@ pub(crate) struct Rare {
     pub(crate) detail: Arc<str>,
     /// The run it started.
     pub(crate) child: Option<RunId>,
+    /// That run is being stopped, and the task ends for this reason once it has ended.
+    pub(crate) stopping: Option<Reason>,
+    /// When its last try ended, where no attempt says it.
+    pub(crate) tried_until: Option<Timestamp>,
     /// Of the items file it wrote.
     pub(crate) items: Option<Digest>,
 }
@@ -90,9 +94,23 @@ impl Task {
         self.rare.as_ref()?.child.as_ref()
     }
 
+    /// Why it ends once the run that it waits for has ended.
+    pub(crate) fn stopping(&self) -> Option<Reason> {
+        self.rare.as_ref()?.stopping
+    }
+
     /// RUNNING without a lease: a sensor between probes, a person, another run.
     pub(crate) fn waits(&self) -> bool {
         self.state == State::Running && matches!(self.reason, Some(Reason::Waiting | Reason::Held))
+    }
+
+    /// When the present try began: a sensor's goes on over probes, and over workers that were lost.
+    pub(crate) fn first_leased(&self, generation_at: Timestamp) -> Option<Timestamp> {
+        let since = self.rare.as_ref().and_then(|rare| rare.tried_until).map_or(generation_at, |until| until.max(generation_at));
+        let mut attempts = self.attempts.iter().rev().take_while(|a| a.leased_at >= since).peekable();
+        let running = attempts.next_if(|a| a.state == State::Running);
+        let lost = attempts.take_while(|a| a.reason == Some(Reason::Lost)).last();
+        lost.or(running).map(|attempt| attempt.leased_at)
     }
 
     /// The attempt that holds the lease, if the task is RUNNING.

@@ -6,7 +6,7 @@ use penstock_common::limits::MAX_ATTEMPTS_KEPT;
 use penstock_common::pipeline::Action;
 use penstock_common::{Event, Fence, Reason, RunNo, State as Word, Timestamp};
 
-use super::{Holder, State, Touched};
+use super::{Holder, State, Touched, is_of_backfill};
 use crate::machine::run::{self, Run};
 use crate::machine::{Broken, attempt};
 
@@ -74,6 +74,9 @@ impl State {
                 }
                 run.leased += 1;
                 self.last_fence = *fence;
+                if is_of_backfill(&run.record) {
+                    self.yielding.take(run.spec(*task));
+                }
                 if let Some(pool) = &run.spec(*task).pool {
                     *self.pool_used.entry(pool.clone()).or_default() += run.spec(*task).pool_slots;
                 }
@@ -166,6 +169,14 @@ impl State {
                 }
                 touched.push(Touched::Task(no, *task));
             }
+            Event::TaskStopping { task, reason, detail, .. } => {
+                run.check(*task)?;
+                if !run.task(*task).waits() || run.task(*task).child().is_none() {
+                    return Err(Broken::new(format_args!("task {task} waits for no run and is stopping")));
+                }
+                let rare = run.task_mut(*task, cut).rare();
+                (rare.stopping, rare.detail) = (Some(*reason), detail.clone());
+            }
             Event::TaskEnded(end) => {
                 let task = end.task;
                 run.check(task)?;
@@ -176,7 +187,8 @@ impl State {
                 run.go(task, end.state, end.reason, end.at, cut)?;
                 end_waiting(run, task, end.state, end.reason, end.at, cut);
                 let state = run.task_mut(task, cut);
-                if !end.detail.is_empty() {
+                let stopping = state.rare.as_mut().and_then(|rare| rare.stopping.take());
+                if !end.detail.is_empty() || stopping.is_some() {
                     state.rare().detail = end.detail.clone();
                 }
                 let old = match end.state {
@@ -201,7 +213,11 @@ impl State {
                 match end.not_before {
                     Some(not_before) => {
                         run.go(task, Word::Retry, end.reason, end.at, cut)?;
-                        run.task_mut(task, cut).not_before = Some(not_before);
+                        let state = run.task_mut(task, cut);
+                        state.not_before = Some(not_before);
+                        if state.attempts.last().is_some_and(|a| a.reason == Some(Reason::Lost)) {
+                            state.rare().tried_until = Some(end.at);
+                        }
                         touched.push(Touched::Task(no, task));
                     }
                     None => self.settle(no, task, end.at, touched)?,
@@ -222,12 +238,8 @@ impl State {
                 if run.record.cancel != Some(*reason) {
                     return Err(Broken::new(format_args!("tasks of run {} are cancelled and it is not", run.record.id)));
                 }
-                let open = |t: &u32| {
-                    let task = run.task(*t);
-                    let idle = !task.state.is_terminal() && task.live().is_none() && !run.is_expanded(*t) && !run.is_gone(*t);
-                    idle && (*teardowns || !run.spec(*t).teardown)
-                };
-                let open: Vec<u32> = (0..run.slots()).filter(open).collect();
+                let open = self.runs.get(&no).map_or_else(Vec::new, |run| self.idle(run, *teardowns));
+                let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;
                 for &task in &open {
                     run.go(task, Word::Cancelled, Some(*reason), *at, cut)?;
                     end_waiting(run, task, Word::Cancelled, Some(*reason), *at, cut);
@@ -296,6 +308,16 @@ impl State {
             _ => return Err(Broken::new("an event that is no run's")),
         }
         Ok(())
+    }
+
+    /// What a cancel ends at once: tasks that hold no lease and wait for no run that goes on.
+    fn idle(&self, run: &Run, teardowns: bool) -> Vec<u32> {
+        let idle = |&t: &u32| {
+            let task = run.task(t);
+            let holds_nothing = !task.state.is_terminal() && task.live().is_none() && self.live_child(run, t).is_none();
+            holds_nothing && !run.is_expanded(t) && !run.is_gone(t) && (teardowns || !run.spec(t).teardown)
+        };
+        (0..run.slots()).filter(idle).collect()
     }
 
     /// A task is terminal: tells those below.

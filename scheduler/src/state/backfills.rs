@@ -1,12 +1,14 @@
 //! Backfills in state, and which runs are theirs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use penstock_common::limits::MAX_ENDED_BACKFILLS;
+use penstock_common::limits::{BACKFILL_SHARE_PERCENT, MAX_ENDED_BACKFILLS};
+use penstock_common::pipeline::Task;
 use penstock_common::record::{BackfillRecord, RunRecord, TriggerKind};
-use penstock_common::{BackfillId, Event, Interval, RunNo, State as Word};
+use penstock_common::{BackfillId, Event, Interval, PoolName, QueueName, RunNo, State as Word};
 
 use super::State;
+use crate::lanes::Wants;
 
 /// A backfill.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,42 @@ impl Backfill {
     }
 }
 
+/// Slots that backfills' leases take: of workers by queue, and of pools.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Yielding {
+    queues: BTreeMap<QueueName, u32>,
+    pools: BTreeMap<PoolName, u32>,
+}
+
+impl Yielding {
+    pub(crate) fn take(&mut self, task: &Task) {
+        *self.queues.entry(task.queue.clone()).or_default() += 1;
+        if let Some(pool) = &task.pool {
+            *self.pools.entry(pool.clone()).or_default() += task.pool_slots;
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, task: &Task) {
+        let less = |used: &mut u32, slots: u32| {
+            *used -= slots;
+            *used == 0
+        };
+        if self.queues.get_mut(&task.queue).is_some_and(|used| less(used, 1)) {
+            self.queues.remove(&task.queue);
+        }
+        if let Some(pool) = &task.pool
+            && self.pools.get_mut(pool).is_some_and(|used| less(used, task.pool_slots))
+        {
+            self.pools.remove(pool);
+        }
+    }
+}
+
+/// Whether so many slots more are within the share of backfills. They always may have something to do.
+fn is_within(used: u32, more: u32, slots: u32) -> bool {
+    used == 0 || u64::from(used) + u64::from(more) <= u64::from(slots) * BACKFILL_SHARE_PERCENT / 100
+}
+
 /// The backfill that started a run.
 pub(crate) fn backfill_of(run: &RunRecord) -> Option<BackfillId> {
     (run.trigger.kind == TriggerKind::Backfill).then(|| BackfillId::parse(&run.trigger.source).ok()).flatten()
@@ -49,6 +87,16 @@ pub(crate) fn is_of_backfill(run: &RunRecord) -> bool {
 }
 
 impl State {
+    /// Whether backfills may take another worker's slot, of so many that serve the queue, and so many slots of the pool.
+    pub(crate) fn has_share(&self, wants: &Wants, pool_slots: u32, slots: u32) -> bool {
+        let of_queue = self.yielding.queues.get(&wants.queue).copied().unwrap_or(0);
+        let of_pool = wants.pool.as_ref().is_none_or(|pool| {
+            let all = self.pools.get(pool).map_or(0, |p| p.slots);
+            is_within(self.yielding.pools.get(pool).copied().unwrap_or(0), pool_slots, all)
+        });
+        of_pool && is_within(of_queue, 1, slots)
+    }
+
     pub(super) fn apply_to_backfills(&mut self, event: &Event) {
         match event {
             Event::BackfillCreated(record) => {

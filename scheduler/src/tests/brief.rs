@@ -72,6 +72,7 @@ impl World {
             Event::TaskRetrying { task, not_before, ended, .. } => retry(*task, not_before, ended),
             Event::TaskWaiting { task, child: Some(child), .. } => format!("{id}: {} RUNNING(waiting) for {child}", name(*task)),
             Event::TaskWaiting { task, child: None, .. } => format!("{id}: {} RUNNING(waiting)", name(*task)),
+            Event::TaskStopping { task, reason, .. } => format!("{id}: {} stopping for {reason}", name(*task)),
             Event::TaskEnded(end) => {
                 let again = end.not_before.map(|at| format!("\n{id}: {} RETRY in {}", name(end.task), at.since(Timestamp(self.now))));
                 format!("{id}: {} {}{}", name(end.task), reasoned(end.state, end.reason), again.unwrap_or_default())

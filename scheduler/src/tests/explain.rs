@@ -239,7 +239,7 @@ fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
         Why::ProbeAt { at: Timestamp(0), saw: "".into() },
         Why::Person { run: run(), task: key("a"), message: String::new(), since: Timestamp(0) },
         Why::Held { run: run(), task: key("a"), detail: "".into() },
-        Why::Child { run: run(), state: None },
+        Why::Child { run: run(), state: None, stopping: None },
         Why::MaxParallel { limit: 1, running: 1 },
         Why::MaxActiveTasks { limit: 1, running: 1 },
         Why::PoolFull { pool: "db".parse().unwrap(), slots: 1, used: 1, wants: 1, holders: vec![(run(), key("a"))] },

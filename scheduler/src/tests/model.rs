@@ -6,7 +6,7 @@ use std::sync::Arc;
 use penstock_common::lease::Lease;
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::{
-    Action, Approve, ChildRun, Condition, Dependency, ForEach, Pipeline, Retries, Task, TriggerRule, Until, Wait,
+    Action, Approve, ChildRun, Condition, Dependency, ForEach, Pipeline, Retries, Task, TriggerRule, Until, Wait, with_uses,
 };
 use penstock_common::record::{Ended, Report};
 use penstock_common::{Fence, Items, Millis, PipelineName, Reason, RunId, Selector, SessionId, State, TaskId, TaskKey, Timestamp};
@@ -78,8 +78,13 @@ pub(super) fn approve(message: &str) -> Action {
 }
 
 pub(super) fn sensor() -> Action {
+    waiting_for(None, false)
+}
+
+/// A sensor that waits for so long.
+pub(super) fn waiting_for(timeout: Option<Millis>, skip_on_timeout: bool) -> Action {
     let until = Until::File { path: "x".to_owned(), settle: Millis(0) };
-    Action::Wait(Wait { until, every: s(30), timeout: None, skip_on_timeout: false })
+    Action::Wait(Wait { until, every: s(30), timeout, skip_on_timeout })
 }
 
 pub(super) fn child(pipeline: &str) -> Action {
@@ -87,7 +92,8 @@ pub(super) fn child(pipeline: &str) -> Action {
 }
 
 pub(super) fn pipeline(name: &str, tasks: impl IntoIterator<Item = (String, Task)>) -> Pipeline {
-    Pipeline::of(PipelineName::parse(name).unwrap(), tasks.into_iter().map(|(id, task)| (task_id(&id), task)).collect())
+    let tasks = tasks.into_iter().map(|(id, task)| (task_id(&id), task)).collect();
+    with_uses(Pipeline::of(PipelineName::parse(name).unwrap(), tasks))
 }
 
 /// Pipeline `p` of these tasks.

@@ -107,7 +107,12 @@ impl World {
 
     pub(super) fn clock(&mut self) -> Now {
         self.draws += 1;
-        Now { now: Timestamp(self.now), wall: Timestamp(self.now + self.skew), may_fire: true, random: self.draws.wrapping_mul(0x9E37_79B9_7F4A_7C15) }
+        Now {
+            now: Timestamp(self.now),
+            wall: Timestamp(self.now + self.skew),
+            may_fire: true,
+            random: self.draws.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        }
     }
 
     /// One step: decide, and check everything that must hold after it.

@@ -46,6 +46,15 @@ async fn a_folder_is_registered_whole_or_not_at_all_and_pruned() {
         assert!(dry.stdout.contains(line), "{}", dry.stdout);
     }
     assert_eq!(names().await, ["old", "elsewhere/x"], "a dry run changes nothing");
+    // What is meant to be a pipeline and is none is not taken for one that went.
+    for text in ["pipelin: old\ntasks: {t: {noop: true}}\n", "name: old\ntasks: {t: {noop: true}}\n", "pipeliens: [\n"] {
+        write("old.yaml", text);
+        let refused = cluster.penstock(&["register", folder_name, "--prune"]).await.without_panic();
+        assert_eq!(refused.code, 2);
+        assert!(refused.stderr.contains("old.yaml: error: it has no `pipeline`, but it has `"), "{}", refused.stderr);
+    }
+    assert_eq!(names().await, ["old", "elsewhere/x"], "nothing was registered or pruned");
+    std::fs::remove_file(folder.join("old.yaml")).unwrap();
     cluster.penstock(&["register", folder_name, "--prune"]).await.well();
     assert_eq!(names().await, ["a", "b", "elsewhere/x"]);
     let refused = client.submit(Submit::of("old")).await.unwrap_err();
@@ -55,6 +64,16 @@ async fn a_folder_is_registered_whole_or_not_at_all_and_pruned() {
     assert_eq!(client.register("a", "pipeline: a\ntasks: {t: {noop: true}}\n").await.unwrap().version, 2, "registered again");
     client.submit(submit("a", "again")).await.unwrap();
     assert_eq!(cluster.wait("again", SOON).await.run.state(), State::Success);
+
+    // The last file of a namespace went: only who says so takes off what is left.
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    let refused = cluster.penstock(&["register", folder_name, "--prune"]).await.without_panic();
+    assert!(refused.code == 2 && refused.stderr.contains("--prune-namespace"), "{}", refused.stderr);
+    let dry = cluster.penstock(&["register", folder_name, "--prune-namespace", "elsewhere", "--dry-run"]).await.well();
+    assert_eq!(dry.stdout, "pipeline elsewhere/x version 1: would be unregistered\n");
+    cluster.penstock(&["register", folder_name, "--prune-namespace", "elsewhere"]).await.well();
+    assert_eq!(names().await, ["a", "b"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,3 +147,46 @@ async fn logs_are_read_while_they_are_written_and_afterwards() {
         assert_ne!(cluster.penstock(&hostile).await.without_panic().code, 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_is_said_in_the_words_of_who_asked() {
+    let _turn = turn().await;
+    let cluster = Cluster::start(Options { coordinators: 1, workers: 1, ..Options::default() }).await;
+    let client = cluster.client();
+    let tasks = "extract: {noop: true}\n  load: {depends_on: extract, for_each: {range: 30}, noop: true}\n  never: {shell: exit 0, if: 1 > 2}\n  \
+                 lost: {run: [./not_there]}";
+    client.register("p", &format!("pipeline: p\ntasks:\n  {tasks}\n")).await.unwrap();
+    let refused = async |args: &[&str], code: i32, words: &[&str]| {
+        let refused = cluster.penstock(args).await.without_panic();
+        assert_eq!(refused.code, code, "{args:?}: {}", refused.stderr);
+        for word in words {
+            assert!(refused.stderr.contains(word), "{args:?}: {}", refused.stderr);
+        }
+    };
+    refused(&["submit", "p", "--only", "extarct"], 2, &["pipeline p has no task extarct: did you mean extract?"]).await;
+    refused(&["submit", "p", "--only", "load[3]"], 2, &["no task load[3]", "name the whole task, load"]).await;
+    refused(&["submit", "p", "--param", "x"], 2, &["write name=value"]).await;
+    refused(&["submit", "p", "--interval", "2024-02-30"], 2, &["write a day"]).await;
+    refused(&["list", "--state", "BROKEN"], 2, &["is not a state"]).await;
+    refused(&["list", "--since", "yesterday"], 2, &["is not a duration"]).await;
+    refused(&["pools", "set", "x", "many"], 2, &["from 0 on, or unlimited"]).await;
+    refused(&["pools", "delete", "nope"], 1, &["there is no pool nope", "pools list"]).await;
+
+    client.submit(Submit { run_id: Some("r".to_owned()), ..Submit::of("p") }).await.unwrap();
+    let ended = cluster.wait("r", SOON).await;
+    assert_eq!(ended.run.state(), State::Failed);
+    let detail = &ended.tasks.iter().find(|t| t.id == "lost").unwrap().attempts[0].detail;
+    assert!(detail.contains("/not_there") && !detail.contains("//"), "{detail}");
+    refused(&["logs", "r", "extract"], 1, &["task extract of run r is a noop: it runs nothing, so it has no log"]).await;
+    refused(&["logs", "r", "never"], 1, &["ended as SKIPPED(condition) without an attempt"]).await;
+    refused(&["logs", "r", "lost", "--attempt", "7"], 1, &["has no attempt 7: its newest is 1"]).await;
+
+    cluster.penstock(&["rerun", "r", "--only", "extract", "--note", "one\n\ttwo\u{1b}[31m\nthree"]).await.well();
+    cluster.wait("r", SOON).await;
+    let shown = cluster.penstock(&["get", "r"]).await.well().stdout;
+    assert!(shown.contains(": one …\n") && !shown.contains("two"), "{shown}");
+    assert!(shown.contains("10 more instances of load are not shown: penstock get r -o json"), "{shown}");
+
+    client.unregister("p", "").await.unwrap();
+    refused(&["submit", "p"], 1, &["pipeline p was unregistered by ", " at 20"]).await;
+}

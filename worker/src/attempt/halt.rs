@@ -28,6 +28,11 @@ impl Halt {
         Self { stop, deadline, stopping: false, revoked: false }
     }
 
+    /// For who must know directly before what cannot be undone.
+    pub(crate) fn signal(&self) -> Signal {
+        Signal { stop: self.stop.clone(), deadline: self.deadline.map(|(at, _)| at) }
+    }
+
     /// What was said before anything began.
     pub(crate) fn said(&mut self) -> Option<Cause> {
         cause(*self.stop.borrow_and_update())
@@ -59,6 +64,21 @@ impl Halt {
             }
         }
         pending().await
+    }
+}
+
+/// Whether the attempt is to stop, without waiting and from any thread: what [`Halt::next`] will say.
+#[derive(Clone)]
+pub(crate) struct Signal {
+    stop: watch::Receiver<Stop>,
+    deadline: Option<Instant>,
+}
+
+impl Signal {
+    /// Once true, it stays so.
+    pub(crate) fn says_stop(&self) -> bool {
+        let gone = self.stop.has_changed().is_err();
+        gone || *self.stop.borrow() != Stop::Go || self.deadline.is_some_and(|at| Instant::now() >= at)
     }
 }
 
@@ -99,6 +119,21 @@ mod tests {
         drop(stop);
         assert_eq!(halt.next().await, Cause::Revoked);
         assert!(tokio::time::timeout(Duration::from_secs(5), halt.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_tells_at_once_what_the_halt_will_say() {
+        let (stop, watched) = watch::channel(Stop::Go);
+        let signal = Halt::new(watched.clone(), None).signal();
+        assert!(!signal.says_stop());
+        stop.send_replace(Stop::Cancel(Reason::User));
+        assert!(signal.says_stop());
+        let (stop, watched) = watch::channel(Stop::Go);
+        let (signal, limited) = (Halt::new(watched.clone(), None).signal(), Halt::new(watched, Some(Millis(5))).signal());
+        tokio::time::advance(Duration::from_millis(5)).await;
+        assert!(!signal.says_stop() && limited.says_stop());
+        drop(stop);
+        assert!(signal.says_stop(), "a lost sender is a revocation");
     }
 
     #[tokio::test(start_paused = true)]

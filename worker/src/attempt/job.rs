@@ -103,7 +103,8 @@ impl<'a> Job<'a> {
         let code_root = std::path::absolute(&self.host.code_root).map_err(|error| {
             Verdict::failed(Reason::Spawn, &format!("the worker's code root {}: {error}", self.host.code_root.display()))
         })?;
-        Ok(code_root.join(self.render("workdir", &self.lease.spec.workdir)?))
+        // By components: without the slash at the end that an empty workdir would leave.
+        Ok(code_root.join(self.render("workdir", &self.lease.spec.workdir)?).components().collect())
     }
 
     /// The variables of the document and of Penstock, over whatever the program inherits. `output` and `items` are where the

@@ -6,9 +6,8 @@
 //! document's or its parameters', so the attempt is FAILED(template) and never retried.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, ErrorKind, Value};
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
@@ -56,13 +55,12 @@ impl Templates {
         if let Some(item) = &lease.item {
             context.insert("item", parsed(item));
         }
-        let named = lease.spec.outputs_named().unwrap_or_default();
-        context.insert("outputs", Value::from(Serde(outputs(&lease.outputs, &named))));
+        context.insert("outputs", outputs(&lease.outputs));
         // Before the first success there is nothing, and a default must do for it.
-        let of_tasks = lease.previous.as_ref().map(|previous| outputs(&previous.outputs, &[])).unwrap_or_default();
+        let none = BTreeMap::new();
         let before = [
             ("interval", lease.previous.as_ref().map_or_else(nothing, |previous| interval(&previous.interval, &lease.zone))),
-            ("outputs", Value::from_object(AnyTask(of_tasks))),
+            ("outputs", outputs(lease.previous.as_ref().map_or(&none, |previous| &previous.outputs))),
         ];
         context.insert("previous", Value::from_pairs(before));
         Self { environment: engine::engine(FUEL), context: Value::from_pairs(context), names: names(lease, params) }
@@ -211,25 +209,9 @@ fn nothing() -> Value {
     Value::from_pairs(BTreeMap::<String, Value>::new())
 }
 
-/// By task and key. A task of `named` that has none (it was skipped) has no keys, so that `default` works.
-fn outputs(of: &BTreeMap<TaskId, Outputs>, named: &[TaskId]) -> BTreeMap<String, BTreeMap<String, Value>> {
-    let none = named.iter().map(|task| (task.to_string(), BTreeMap::new()));
-    let some = of.iter().map(|(task, outputs)| (task.to_string(), outputs.0.iter().map(|(k, json)| (k.clone(), parsed(json))).collect()));
-    none.chain(some).collect()
-}
-
-/// Outputs where every task is there, and has no keys if nothing is known of it.
-#[derive(Debug)]
-struct AnyTask(BTreeMap<String, BTreeMap<String, Value>>);
-
-impl Object for AnyTask {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Map
-    }
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let known = key.as_str().and_then(|task| self.0.get(task));
-        Some(known.map_or_else(nothing, |outputs| Value::from_pairs(outputs.clone())))
-    }
+fn outputs(of: &BTreeMap<TaskId, Outputs>) -> Value {
+    let values = |outputs: &Outputs| outputs.0.iter().map(|(key, json)| (key.clone(), parsed(json))).collect();
+    engine::outputs(of.iter().map(|(task, outputs)| (task.to_string(), values(outputs))).collect())
 }
 
 fn names(lease: &Lease, params: &serde_json::Map<String, Json>) -> String {

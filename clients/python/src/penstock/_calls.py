@@ -128,9 +128,14 @@ def task_id(task: str | Task) -> str:
     return task.id if isinstance(task, Task) else task
 
 
-def register(definition: Definition, file: str = "", dry_run: bool = False) -> Call[pb.RegisterResponse, Registered]:
+def register(definition: Definition) -> Call[pb.RegisterResponse, Registered]:
     text, name = document(definition)
-    return Call("Register", pb.RegisterRequest(document=text, file=file or name, dry_run=dry_run), Registered.of)
+    return Call("Register", pb.RegisterRequest(document=text, file=name), Registered.of)
+
+
+def would_register(definition: Definition, file: str = "") -> Call[pb.WouldRegisterResponse, list[str]]:
+    text, name = document(definition)
+    return Call("WouldRegister", pb.WouldRegisterRequest(document=text, file=file or name), lambda a: list(a.warnings))
 
 
 def submit(

@@ -109,7 +109,7 @@ class Client:
 
     async def check(self, definition: Definition, *, file: str = "") -> list[str]:
         """All that is wrong with a definition is one `BadInput`; what is doubtful is returned. Stores nothing."""
-        return list((await self._call(_calls.register(definition, file, dry_run=True))).warnings)
+        return await self._call(_calls.would_register(definition, file))
 
     async def pipelines(self) -> list[PipelineInfo]:
         """Every pipeline, with its newest version."""

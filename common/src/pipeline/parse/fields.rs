@@ -14,6 +14,7 @@ use super::template::Templates;
 use crate::Millis;
 use crate::ids::InvalidId;
 use crate::pipeline::Location;
+use crate::schedule::Problem;
 
 /// No duration is longer: ten years. Sums of a few of them and a date fit in 64 bits with room to spare.
 const MAX_DURATION: Millis = Millis(3_650 * 86_400_000);
@@ -51,6 +52,28 @@ pub(in crate::pipeline) struct Located<T> {
     pub(super) value: T,
 }
 
+/// A text, and where each part of it stands.
+#[derive(Debug, Clone)]
+pub(in crate::pipeline) struct Placed {
+    pub(super) text: String,
+    pub(super) at: Location,
+    /// As [`Node::inset`] says.
+    inset: Option<u32>,
+}
+
+impl Placed {
+    /// Where a byte of the text stands, if that is known; else where the whole does.
+    pub(super) fn place(&self, byte: usize) -> Location {
+        match (self.inset, self.text.get(..byte)) {
+            (Some(inset), Some(before)) => {
+                let columns = u32::try_from(before.chars().count()).unwrap_or(u32::MAX);
+                Location { column: self.at.column.saturating_add(inset).saturating_add(columns), ..self.at }
+            }
+            _ => self.at,
+        }
+    }
+}
+
 /// A template that compiles.
 #[derive(Debug, Clone)]
 pub(in crate::pipeline) struct Template {
@@ -75,6 +98,8 @@ pub(super) struct Reader {
     pub(super) found: Found,
     /// Parameters that templates use; which there are is known at the end.
     pub(super) params_used: Vec<Located<String>>,
+    /// Where templates and expressions of tasks use `interval`; whether there is one is known at the end.
+    pub(super) intervals_used: Vec<Location>,
     /// What the templates of the task that is read use, those in values that are merged with the defaults' apart.
     pub(super) uses: Vec<Uses>,
     templates: Templates,
@@ -101,7 +126,14 @@ impl fmt::Display for Subject {
 
 impl Reader {
     pub(super) fn new() -> Self {
-        Self { found: Found::new(), params_used: Vec::new(), uses: Vec::new(), templates: Templates::new(), subject: Subject::Document }
+        Self {
+            found: Found::new(),
+            params_used: Vec::new(),
+            intervals_used: Vec::new(),
+            uses: Vec::new(),
+            templates: Templates::new(),
+            subject: Subject::Document,
+        }
     }
 
     /// An error in the value of the current key.
@@ -118,7 +150,7 @@ impl Reader {
         }
         match node.kind() {
             Kind::Broken => {}
-            Kind::Scalar { text, plain: true } if resolve(text) == Core::Null => {
+            Kind::Scalar { text, plain: true, .. } if resolve(text) == Core::Null => {
                 self.refuse(node.at, &format!("is empty; it must be {expected}"), hint);
             }
             _ => self.refuse(node.at, &format!("must be {expected}, found {}", describe(node)), hint),
@@ -202,7 +234,7 @@ impl Reader {
     /// Text; what YAML reads as a number or a boolean must be quoted.
     pub(super) fn string(&mut self, node: &Node<'_>) -> Option<String> {
         match node.kind() {
-            Kind::Scalar { text, plain } if !plain || resolve(text) == Core::Text => Some(text.clone().into_owned()),
+            Kind::Scalar { text, plain, .. } if !plain || resolve(text) == Core::Text => Some(text.clone().into_owned()),
             Kind::Scalar { text, .. } => {
                 self.mismatch(node, "text", format!("put it in quotes: \"{}\"", cut(text)));
                 None
@@ -217,7 +249,7 @@ impl Reader {
     /// Text; a number or a boolean is taken as it is written.
     pub(super) fn word(&mut self, node: &Node<'_>) -> Option<String> {
         match node.kind() {
-            Kind::Scalar { text, plain } if !plain || resolve(text) != Core::Null => Some(text.clone().into_owned()),
+            Kind::Scalar { text, plain, .. } if !plain || resolve(text) != Core::Null => Some(text.clone().into_owned()),
             _ => {
                 self.mismatch(node, "text", "for an empty text write \"\"");
                 None
@@ -225,11 +257,21 @@ impl Reader {
         }
     }
 
+    /// Text as [`Self::word`] reads it, whose parts have places.
+    pub(super) fn placed(&mut self, node: &Node<'_>) -> Option<Placed> {
+        Some(Placed { text: self.word(node)?, at: node.at, inset: node.inset() })
+    }
+
+    /// What the time language says of a text, at its place.
+    pub(super) fn problem(&mut self, text: &Placed, problem: Problem) {
+        self.found.error(text.place(problem.at.start), problem.message, problem.hint);
+    }
+
     /// A whole number of `least..=most`.
     pub(super) fn integer<N: TryFrom<i64>>(&mut self, node: &Node<'_>, least: i64, most: i64) -> Option<N> {
         let range = if least == i64::from(i32::MIN) { "a whole number".to_owned() } else { format!("a whole number from {least} on") };
         let value = match node.kind() {
-            Kind::Scalar { text, plain } => match (resolve(text), plain) {
+            Kind::Scalar { text, plain, .. } => match (resolve(text), plain) {
                 (Core::Int(value), true) => value,
                 (Core::Int(_), false) => {
                     self.mismatch(node, &range, format!("write {} without quotes", cut(text)));
@@ -258,7 +300,7 @@ impl Reader {
     /// A finite number.
     pub(super) fn number(&mut self, node: &Node<'_>) -> Option<f64> {
         let value = match node.kind() {
-            Kind::Scalar { text, plain: true } => match resolve(text) {
+            Kind::Scalar { text, plain: true, .. } => match resolve(text) {
                 Core::Int(_) | Core::Float(_) => text.parse::<f64>().ok().filter(|f| f.is_finite()),
                 _ => None,
             },
@@ -291,7 +333,7 @@ impl Reader {
     /// true or false.
     pub(super) fn flag(&mut self, node: &Node<'_>) -> Option<bool> {
         let hint = match node.kind() {
-            Kind::Scalar { text, plain } => match (resolve(text), plain) {
+            Kind::Scalar { text, plain, .. } => match (resolve(text), plain) {
                 (Core::Bool(value), true) => return Some(value),
                 (Core::Bool(value), false) => format!("write {value} without quotes"),
                 _ => match is_yaml_1_1_bool(text) {
@@ -308,7 +350,7 @@ impl Reader {
     /// A duration; zero only where it means something.
     pub(super) fn duration(&mut self, node: &Node<'_>, zero: Option<&str>) -> Option<Millis> {
         const EXAMPLES: &str = "write a number and a unit, such as 250ms, 30s, 5m, 2h, 1d or 1h30m";
-        let Kind::Scalar { text, plain } = node.kind() else {
+        let Kind::Scalar { text, plain, .. } = node.kind() else {
             self.mismatch(node, "a duration", EXAMPLES);
             return None;
         };
@@ -342,7 +384,7 @@ impl Reader {
     /// A name by its rule.
     pub(super) fn name<T: FromStr<Err = InvalidId>>(&mut self, node: &Node<'_>) -> Option<T> {
         match node.kind() {
-            Kind::Scalar { text, plain } if !plain || resolve(text) != Core::Null => self.name_of(node.at, text),
+            Kind::Scalar { text, plain, .. } if !plain || resolve(text) != Core::Null => self.name_of(node.at, text),
             _ => {
                 self.mismatch(node, "a name", "");
                 None
@@ -386,7 +428,7 @@ pub(super) fn describe(node: &Node<'_>) -> String {
     match node.kind() {
         Kind::Sequence(_) => "a list".to_owned(),
         Kind::Mapping(_) => "a mapping".to_owned(),
-        Kind::Scalar { text, plain } => describe_scalar(text, *plain),
+        Kind::Scalar { text, plain, .. } => describe_scalar(text, *plain),
         Kind::Shared(_) | Kind::Broken => "a broken value".to_owned(),
     }
 }

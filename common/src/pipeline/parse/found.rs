@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::suggest;
 use crate::pipeline::{Diagnostic, Diagnostics, Location};
+use crate::suggest;
 
 /// Diagnostics kept; more are counted. A document of a million wrong edges must not make a million messages.
 const MAX_DIAGNOSTICS: usize = 1_000;
-/// Work for all the "did you mean" of one document, as [`super::suggest`] counts it.
+/// Work for all the "did you mean" of one document, as [`crate::suggest`] counts it.
 const MAX_SUGGESTION_WORK: usize = 5_000_000;
 
 /// Collects diagnostics.

@@ -6,16 +6,15 @@
 //!            └──────────────────────────┴──────────── found ◀────────────────────┘
 //! ```
 //!
-//! Not here: cycles, which the scheduler's plan finds. Nothing panics, whatever the text; time and memory are bounded by
-//! the limits on documents. How it is tested: `tests.rs`, each error at its line and column, and random texts.
+//! Nothing panics, whatever the text; time and memory are bounded by the limits on documents. How it is tested: `tests.rs`, each error at its line and column, and random texts.
 
 pub(super) mod fields;
 mod found;
 pub(super) mod keys;
+mod likeness;
 mod merge;
 mod node;
 mod scalar;
-mod suggest;
 mod syntax;
 mod template;
 #[cfg(test)]
@@ -26,6 +25,7 @@ use std::collections::BTreeMap;
 
 use self::fields::Reader;
 use self::keys::{TOP, Top};
+pub use self::likeness::{Likeness, likeness};
 use self::node::Kind;
 use super::{Diagnostic, Diagnostics, Location, Pipeline};
 use crate::TaskId;
@@ -64,6 +64,15 @@ pub fn parse(file: &str, text: &str) -> Result<Document, Diagnostics> {
         // A document is missing only where an error is noted.
         None => Err(Diagnostics { file: file.to_owned(), list: warnings }),
     }
+}
+
+/// Finds what tasks read of others, where no document was read: of a pipeline made by hand.
+pub fn with_uses(mut pipeline: Pipeline) -> Pipeline {
+    let mut templates = template::Templates::new();
+    for task in pipeline.tasks.values_mut() {
+        task.uses = templates.uses_of(task);
+    }
+    pipeline
 }
 
 fn require(reader: &mut Reader, root: &node::Node<'_>, keys: &[&str]) {

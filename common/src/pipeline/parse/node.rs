@@ -37,6 +37,15 @@ impl<'a> Node<'a> {
             kind => kind,
         }
     }
+
+    /// Columns from the node to its text, where that stands in the document as it is: on one line, with nothing escaped. `None`
+    /// also where an anchor or an alias stands, since a part of the text may then be elsewhere.
+    pub(super) fn inset(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Scalar { plain, verbatim: true, .. } => Some(u32::from(!plain)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -45,6 +54,8 @@ pub(super) enum Kind<'a> {
     Scalar {
         text: Cow<'a, str>,
         plain: bool,
+        /// It is written on one line, character by character.
+        verbatim: bool,
     },
     Sequence(Vec<Node<'a>>),
     Mapping(Vec<Entry<'a>>),
@@ -169,11 +180,22 @@ impl<'a> Builder<'a, '_> {
                 let absent = plain && span.is_empty();
                 let (text, at) = if absent { (Cow::Borrowed(""), self.key_location().unwrap_or(at)) } else { (text, at) };
                 let nodes = weight(&text);
-                let kind = if tagged || self.has_control_character(&text, style, at) { Kind::Broken } else { Kind::Scalar { text, plain } };
+                let quotes = if plain { 0 } else { 2 };
+                let columns = span.end.col().checked_sub(span.start.col()).filter(|_| span.start.line() == span.end.line());
+                let verbatim = columns.is_some_and(|columns| columns == text.chars().count() + quotes);
+                let kind = if tagged || self.has_control_character(&text, style, at) {
+                    Kind::Broken
+                } else {
+                    Kind::Scalar { text, plain, verbatim }
+                };
                 self.finish(Node { at, kind }, anchor, nodes, 0);
             }
             Event::UnresolvedAlias(name) => {
-                let hint = format!("define it before its first use: `&{name}` in front of a value");
+                let hint = if name.starts_with('/') {
+                    syntax::STAR.to_owned()
+                } else {
+                    format!("define it before its first use: `&{name}` in front of a value")
+                };
                 self.found.push(error(at, format!("there is no anchor `&{name}` above"), hint));
                 self.finish(Node { at, kind: Kind::Broken }, 0, 1, 0);
             }
@@ -314,10 +336,10 @@ impl<'a> Builder<'a, '_> {
 fn as_key(node: Node<'_>) -> (Key<'_>, Option<(Diagnostic, bool)>) {
     let at = node.at;
     let refused = match node.kind() {
-        Kind::Scalar { text, plain: true } if text == "<<" => {
+        Kind::Scalar { text, plain: true, .. } if text == "<<" => {
             Some((error(at, "merge keys (`<<`) are not supported", "use `defaults`, or write the keys out"), false))
         }
-        Kind::Scalar { text, plain: true } if resolve(text) != Core::Text => {
+        Kind::Scalar { text, plain: true, .. } if resolve(text) != Core::Text => {
             let (message, hint) = match &**text {
                 "" => ("a key is missing here".to_owned(), "write `key: value`".to_owned()),
                 text => (format!("the key `{}` is not text", cut(text)), format!("put it in quotes: \"{}\"", cut(text))),

@@ -2,6 +2,9 @@
 
 use granit_parser::ErrorKind;
 
+/// What a cron expression that begins with `*` needs.
+pub(super) const STAR: &str = "put a text that begins with * or & in quotes: \"*/15 * * * *\"";
+
 /// A hint for the writer of the document.
 pub(super) fn hint(kind: &ErrorKind) -> &'static str {
     match kind {
@@ -41,6 +44,7 @@ pub(super) fn hint(kind: &ErrorKind) -> &'static str {
             "put the whole text in one pair of quotes; within single quotes write '' for one"
         }
         ErrorKind::UnexpectedCharacter { .. } => "put a text that begins with this character in quotes",
+        ErrorKind::MissingAnchorOrAliasName => STAR,
         ErrorKind::DirectiveDisallowed => "remove the line; YAML 1.2 is read",
         _ => "put text with special characters in quotes, and indent with spaces",
     }

@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::Environment;
 
+use crate::TaskId;
+use crate::pipeline::{OutputsOf, Task, Uses};
+
 /// Bytes that `{{ … }}` and `{% … %}` of one text may hold together. The engine's compiler recurses once for each
 /// operator, at worst once a byte, and has no limit of its own: 4 KiB of minus signs take 1 MiB of stack.
 const MAX_TAG_BYTES: usize = 2 * 1024;
@@ -32,12 +35,42 @@ pub(super) struct Names {
     pub(super) outputs: Vec<String>,
     /// T of `previous.outputs.T`.
     pub(super) previous: Vec<String>,
+    /// It reads `outputs` otherwise, and may mean any task.
+    pub(super) any_output: bool,
+    /// It uses `previous`, be it for its interval only.
+    pub(super) uses_previous: bool,
+    /// It reads `previous.outputs` otherwise.
+    pub(super) any_previous: bool,
     /// Whether it uses `item`.
     pub(super) item: bool,
+    /// Whether it uses `interval`, that of the run itself.
+    pub(super) interval: bool,
     /// Roots that are none of [`ROOTS`] and no function of the engine.
     pub(super) others: Vec<String>,
     /// `interval.X` and the like that is not there, and what is.
     pub(super) no_members: Vec<(String, &'static [&'static str])>,
+}
+
+impl Names {
+    /// What only the rendering shows is left out: a wrong name in it is no error of the document.
+    fn unclear(self) -> Self {
+        Self {
+            any_output: self.any_output || !self.outputs.is_empty(),
+            uses_previous: self.uses_previous,
+            any_previous: self.any_previous || !self.previous.is_empty(),
+            ..Self::default()
+        }
+    }
+
+    /// For the model.
+    pub(super) fn uses(&self) -> Uses {
+        let tasks = |names: &[String], any: bool| match any {
+            true => OutputsOf::Any,
+            false => OutputsOf::Tasks(names.iter().filter_map(|name| TaskId::parse(name).ok()).collect()),
+        };
+        let previous = self.uses_previous.then(|| tasks(&self.previous, self.any_previous));
+        Uses { outputs: tasks(&self.outputs, self.any_output), previous }
+    }
 }
 
 /// Why a text is not a template, and what to do.
@@ -76,7 +109,27 @@ impl Templates {
         names
     }
 
+    /// The roots of all names that `text` uses, whatever they are; none where that is not certain.
+    pub(super) fn roots(&self, text: &str) -> Result<BTreeSet<String>, Fault> {
+        if !has_tags(text) {
+            return Ok(BTreeSet::new());
+        }
+        let (paths, makes_names) = self.paths(text)?;
+        if makes_names {
+            return Ok(BTreeSet::new());
+        }
+        let roots = paths.into_iter().map(|path| path.split('.').next().unwrap_or_default().to_owned());
+        Ok(roots.filter(|root| !self.functions.contains(root)).collect())
+    }
+
     fn compile(&self, text: &str) -> Result<Names, Fault> {
+        let (paths, makes_names) = self.paths(text)?;
+        let names = self.sorted(text, paths);
+        Ok(if makes_names { names.unclear() } else { names })
+    }
+
+    /// The names that `text` uses, with their members, and whether it makes names of its own.
+    fn paths(&self, text: &str) -> Result<(BTreeSet<String>, bool), Fault> {
         if text.len() > MAX_TAG_BYTES && tag_bytes(text).is_none_or(|bytes| bytes > MAX_TAG_BYTES) {
             return Err(Fault {
                 message: "the expressions of this template are too long".to_owned(),
@@ -95,10 +148,20 @@ impl Templates {
             }
         })?;
         // `set` and macros make names; where they hold is not known without running the template.
-        if text.contains("{%") && ["set", "macro", "import", "call"].iter().any(|word| text.contains(word)) {
-            return Ok(Names::default());
+        let makes_names = text.contains("{%") && ["set", "macro", "import", "call"].iter().any(|word| text.contains(word));
+        Ok((template.undeclared_variables(true).into_iter().collect(), makes_names))
+    }
+
+    /// What a task reads of others. Its texts have been compiled before, so this looks them up.
+    pub(super) fn uses_of(&mut self, task: &Task) -> Uses {
+        let mut uses = Uses::default();
+        for text in task.templates() {
+            uses.extend(self.names(text).map(|names| names.uses()).unwrap_or_default());
         }
-        Ok(self.sorted(template.undeclared_variables(true)))
+        if let Some(condition) = &task.condition {
+            uses.extend(self.names_of_expression(condition).map(|names| names.uses()).unwrap_or_default());
+        }
+        uses
     }
 
     /// The names that an expression uses.
@@ -126,21 +189,30 @@ impl Templates {
                     .to_owned(),
             }
         })?;
-        Ok(self.sorted(expression.undeclared_variables(true)))
+        Ok(self.sorted(text, expression.undeclared_variables(true)))
     }
 
-    fn sorted(&self, paths: impl IntoIterator<Item = String>) -> Names {
+    fn sorted(&self, text: &str, paths: impl IntoIterator<Item = String>) -> Names {
         let mut names = Names::default();
+        // The engine does not look at what is sliced, `outputs.t.list[1:]`.
+        if text.contains('[') && text.contains(':') {
+            names.any_output = text.contains("outputs");
+            (names.uses_previous, names.any_previous) = (text.contains("previous"), text.contains("previous"));
+        }
         for path in paths.into_iter().collect::<BTreeSet<_>>() {
             let parts: Vec<&str> = path.splitn(4, '.').collect();
             match parts[..] {
                 ["params", name, ..] => names.params.push(name.to_owned()),
+                ["outputs"] => names.any_output = true,
                 ["outputs", name, ..] => names.outputs.push(name.to_owned()),
+                ["previous"] | ["previous", "outputs"] => names.any_previous = true,
                 ["previous", "outputs", name, ..] => names.previous.push(name.to_owned()),
                 ["item", ..] => names.item = true,
+                ["interval", ..] => names.interval = true,
                 [root, ..] if !ROOTS.contains(&root) && !self.functions.contains(root) => names.others.push(root.to_owned()),
                 _ => {}
             }
+            names.uses_previous |= parts.first() == Some(&"previous");
             for (of, members) in MEMBERS {
                 let member = path.strip_prefix(of).and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.split('.').next());
                 if let Some(member) = member.filter(|member| !members.contains(member)) {
@@ -231,6 +303,32 @@ mod tests {
             "{# {{ nothing #}",
         ] {
             assert_eq!(templates.names(quiet).unwrap(), Names::default(), "{quiet}");
+        }
+    }
+
+    #[test]
+    fn what_the_analysis_cannot_tell_may_be_any_task() {
+        let mut templates = Templates::new();
+        let mut uses = |text: &str| templates.names(text).unwrap().uses();
+        let these = |names: &[&str]| OutputsOf::Tasks(names.iter().map(|name| TaskId::parse(name).unwrap()).collect());
+        let outputs = |outputs| Uses { outputs, previous: None };
+        assert_eq!(uses("{{ params.outputs }} previous {{ run.id }}"), Uses::default());
+        assert_eq!(uses("{{ outputs.a.x }}{{ outputs.b }}"), outputs(these(&["a", "b"])));
+        for any in [
+            "{{ outputs[params.t].x }}",
+            "{{ outputs['a'].x }}",
+            "{{ outputs | length }}",
+            "{{ outputs.a.list[1:] }}",
+            "{% set o = outputs %}{{ o.a }}",
+            "{% set x = outputs.a.x %}{{ x }}",
+        ] {
+            assert_eq!(uses(any), outputs(OutputsOf::Any), "{any}");
+        }
+        let previous = |of| Uses { outputs: these(&[]), previous: Some(of) };
+        assert_eq!(uses("{{ previous.outputs.a.x | default(0) }}"), previous(these(&["a"])));
+        assert_eq!(uses("{{ previous.interval.end }}"), previous(these(&[])));
+        for any in ["{{ previous.outputs[item].x }}", "{{ previous['outputs'].a.x }}", "{% set p = previous %}{{ p.outputs.a.x }}"] {
+            assert_eq!(uses(any), previous(OutputsOf::Any), "{any}");
         }
     }
 

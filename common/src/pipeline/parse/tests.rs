@@ -9,6 +9,7 @@ mod limits;
 mod mapped;
 mod schema;
 mod templates;
+mod timing;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -261,7 +262,7 @@ tasks:
          seconds are meant: 30s)",
         "10:18: task `transform` depends on `extrct`, which is no task and no group (did you mean `extract`?)",
         "12:5: task `transform` has a second action `noop` (keep this or `run`; two steps are two tasks, joined by `depends_on`)",
-        "14:5: unknown key `schedule` (`schedule` belongs in the document's top level, and is not supported by this version)",
+        "14:5: unknown key `schedule` (`schedule` belongs in the document's top level)",
         "15:12: `shell` must not contain a template (`{{` or `{%`): what it renders would be run as code (pass values as environment \
          variables: `env: {X: \"{{ … }}\"}`, then \"$X\" in the script)",
     ];
@@ -270,8 +271,7 @@ tasks:
 
 #[test]
 fn a_key_of_a_later_version_is_not_called_unknown() {
-    for key in ["schedule", "triggers", "deadline", "notify", "depends_on_past", "start_date", "end_date", "alert_queued_after", "baseline"]
-    {
+    for key in ["deadline", "notify", "alert_queued_after", "baseline"] {
         refused_at_top(&format!("{key}: 1"), "1:1", &format!("`{key}` is not supported by this version"), "remove it");
     }
     refused_in_task("baseline: weekday", "4:5", "`baseline` is not supported by this version", "depends_on");
@@ -280,7 +280,7 @@ fn a_key_of_a_later_version_is_not_called_unknown() {
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_known_one() {
     refused_at_top("paramz: {}", "1:1", "unknown key `paramz`", "`params`");
-    refused_at_top("zzz: 1", "1:1", "unknown key `zzz`", "the keys here are: defaults, description, env, ");
+    refused_at_top("zzz: 1", "1:1", "unknown key `zzz`", "the keys here are: defaults, depends_on_past, description, ");
     refused_at_top("timeout: 5m", "1:1", "unknown key `timeout`", "belongs in a task or in `defaults`");
     refused_at_top("name: p", "1:1", "unknown key `name`", "did you mean `pipeline`?");
     refused_in_task("retires: 2", "4:5", "unknown key `retires`", "`retries`");

@@ -10,6 +10,8 @@ mod grammar;
 mod intervals;
 mod oracle;
 mod seed;
+mod speed;
+mod zoneinfo;
 
 /// A schedule of some expressions without bounds.
 fn cron(list: &[&str], zone: &str) -> Schedule {

@@ -14,6 +14,7 @@ use crate::machine::Broken;
 use crate::machine::mapping::{Expansion, ItemSource};
 use crate::machine::rule::{Accepts, Upstream};
 use crate::machine::task::Task;
+use crate::plan::Edge;
 
 impl Run {
     /// What a mapped task is mapped over, as state says now; an error is for the person who must act.
@@ -177,6 +178,18 @@ impl Run {
             }
         }
         self.task_mut(index, cut).upstream = counters;
+    }
+
+    /// The tasks that a task waits for.
+    pub(super) fn above(&self, index: u32) -> Vec<u32> {
+        let instance = self.instance(index);
+        let of_edge = |edge: &Edge| match (self.mapping.live(edge.task), instance) {
+            (Some(expansion), Some((_, number))) if edge.paired => expansion.index_of(number).into_iter().collect(),
+            (_, Some(_)) => Vec::new(),
+            (Some(expansion), None) => expansion.indices().collect(),
+            (None, None) => vec![edge.task],
+        };
+        self.planned(index).upstream.iter().flat_map(of_edge).collect()
     }
 
     /// After some tasks began a new life: counts again what they and those below them are told.

@@ -22,12 +22,62 @@ impl Run {
                     State::Failed => !self.is_handled(index),
                     // What an earlier generation left so, and this one did not take up again.
                     State::Cancelled => true,
-                    State::Skipped => self.task(index).reason == Some(Reason::UpstreamFailed),
                     _ => false,
                 };
-                let failed = (0..self.slots).filter(own).any(unhandled);
+                let failed = (0..self.slots).filter(own).any(unhandled) || self.breaks_a_path();
                 if failed { (State::Failed, Some(Reason::TaskFailed)) } else { (State::Success, None) }
             }
+        }
+    }
+
+    /// Whether a task was SKIPPED(upstream_failed). Of a teardown neither counts: what is skipped for its failure alone, nor that it had
+    /// nothing to clean up.
+    fn breaks_a_path(&self) -> bool {
+        if self.count(State::Skipped) == 0 {
+            return false;
+        }
+        let own = |index: &u32| !self.is_gone(*index) && !self.is_expanded(*index);
+        let excused = self.skipped_for_teardowns();
+        let broken = |index: u32| self.is_broken(index) && !self.spec(index).teardown && !excused.contains(&index);
+        (0..self.slots).filter(own).any(broken)
+    }
+
+    fn is_broken(&self, index: u32) -> bool {
+        self.task(index).state == State::Skipped && self.task(index).reason == Some(Reason::UpstreamFailed)
+    }
+
+    /// What is SKIPPED(upstream_failed) for failures of teardowns alone.
+    fn skipped_for_teardowns(&self) -> BTreeSet<u32> {
+        let fails = |t: &u32| self.spec(*t).teardown && self.task(*t).state == State::Failed && self.outcome(*t) == Some(Outcome::Failed);
+        let teardowns: BTreeSet<u32> = (0..self.slots).filter(|t| !self.is_gone(*t) && !self.is_expanded(*t)).filter(fails).collect();
+        let broken_below = |&above: &u32| -> Vec<u32> {
+            let edges = self.plan.task(self.node(above)).downstream.iter();
+            edges.map(|edge| self.below(above, edge)).filter(|&below| self.is_broken(below)).collect()
+        };
+        let mut excused = BTreeSet::new();
+        let mut next: Vec<u32> = teardowns.iter().flat_map(broken_below).collect();
+        while let Some(task) = next.pop() {
+            if excused.insert(task) {
+                next.extend(broken_below(&task));
+            }
+        }
+        // Another failure above takes the excuse away, and so on downwards.
+        let mut next: Vec<u32> = excused.iter().copied().collect();
+        while let Some(task) = next.pop() {
+            let is_other = |t: &u32| self.outcome(*t) == Some(Outcome::Failed) && !teardowns.contains(t) && !excused.contains(t);
+            if excused.contains(&task) && self.above(task).iter().any(is_other) {
+                excused.remove(&task);
+                next.extend(broken_below(&task));
+            }
+        }
+        excused
+    }
+
+    /// The task at the lower end of an edge: of a pair the instance of the same number.
+    fn below(&self, above: u32, edge: &Edge) -> u32 {
+        match (edge.paired, self.instance(above)) {
+            (true, Some((_, number))) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)).unwrap_or(edge.task),
+            _ => edge.task,
         }
     }
 
@@ -38,14 +88,10 @@ impl Run {
         if spec.allow_failure || spec.teardown || tolerated {
             return true;
         }
-        let number = self.instance(index).map(|(_, number)| number);
-        let below = |edge: &Edge| match (edge.paired, number) {
-            (true, Some(number)) => self.mapping.live(edge.task).and_then(|e| e.index_of(number)).unwrap_or(edge.task),
-            _ => edge.task,
-        };
         let downstream = &self.plan.task(node).downstream;
-        let broken = |edge: &Edge| self.task(below(edge)).reason == Some(Reason::UpstreamFailed);
-        let caught = |edge: &Edge| edge.wants_failure && self.task(below(edge)).state == State::Success;
+        let breaks = |below: u32| self.task(below).reason == Some(Reason::UpstreamFailed) && !self.spec(below).teardown;
+        let broken = |edge: &Edge| breaks(self.below(index, edge));
+        let caught = |edge: &Edge| edge.wants_failure && self.task(self.below(index, edge)).state == State::Success;
         downstream.iter().any(caught) && !downstream.iter().any(broken)
     }
 

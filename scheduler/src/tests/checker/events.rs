@@ -43,15 +43,17 @@ impl Checker {
                 self.retrying(*run, *task, ended, *not_before, now);
             }
             Event::TaskWaiting { run, task, child, .. } => self.waiting(*run, *task, child.as_ref(), now),
+            Event::TaskStopping { run, task, reason, .. } => self.stopping(*run, *task, *reason, now),
             Event::TaskEnded(end) => self.task_ended(end, now),
             Event::TasksSkipped { run, ranges, reason, .. } => self.skipped(*run, ranges, *reason, now),
             Event::TasksCancelled { run, reason, teardowns, .. } => {
+                let waits: Vec<bool> = (0..self.runs[run].tasks.len() as u32).map(|task| self.live_child(*run, task).is_some()).collect();
                 let run = self.run(*run);
                 assert_eq!(run.cancel, Some(*reason), "tasks are cancelled without a cancel");
                 run.now |= *teardowns;
                 for task in run.own().collect::<Vec<_>>() {
                     let idle = !run.tasks[task as usize].state.is_terminal() && run.tasks[task as usize].live.is_none();
-                    if idle && (*teardowns || !run.spec(task).teardown) {
+                    if idle && !waits[task as usize] && (*teardowns || !run.spec(task).teardown) {
                         go(run, task, State::Cancelled, Some(*reason), now);
                     }
                 }
@@ -273,6 +275,25 @@ impl Checker {
         (shadow.child, shadow.not_before) = (child, None);
     }
 
+    /// The run that a task waits for and that has not ended.
+    pub(super) fn live_child(&self, no: RunNo, task: u32) -> Option<&RunShadow> {
+        let shadow = &self.runs[&no].tasks[task as usize];
+        let child = shadow.child.as_ref().filter(|_| shadow.reason == Some(Reason::Waiting))?;
+        self.ids.get(child).map(|child| &self.runs[child]).filter(|child| !child.state.is_terminal())
+    }
+
+    fn stopping(&mut self, no: RunNo, task: u32, reason: Reason, now: Timestamp) {
+        let run = &self.runs[&no];
+        let (name, shadow) = (run.name(task), &run.tasks[task as usize]);
+        assert!(self.live_child(no, task).is_some() && shadow.stopping.is_none(), "{name} stops a run that has ended, or twice");
+        let right = match reason {
+            Reason::Timeout => shadow.changed_at.after(run.spec(task).timeout.unwrap()) <= now,
+            reason => run.cancel == Some(reason) && (!run.spec(task).teardown || run.now),
+        };
+        assert!(right, "{name} is stopped for {reason} and nobody asked for it");
+        self.run(no).tasks[task as usize].stopping = Some(reason);
+    }
+
     fn task_ended(&mut self, end: &TaskEnded, now: Timestamp) {
         let known = self.items.clone();
         let child_state = |child: &penstock_common::RunId| self.ids.get(child).map(|no| self.runs[no].state);
@@ -284,6 +305,9 @@ impl Checker {
         let (waits, held) = (shadow.reason == Some(Reason::Waiting), shadow.reason == Some(Reason::Held));
         let child = shadow.child.as_ref().filter(|_| waits).and_then(child_state);
         let ready = run.ready(end.task, now);
+        let stops = run.cancel.is_some() && (!spec.teardown || run.now);
+        let waits_out = run.waits_until(end.task).is_some_and(|end| end <= now);
+        let skips = matches!(&spec.action, Action::Wait(wait) if wait.skip_on_timeout);
         let right = match (end.state, end.reason) {
             (_, Some(Reason::Marked)) => true,
             (State::Success, None) => {
@@ -291,8 +315,16 @@ impl Checker {
                 (end.audit.is_some() && (waits || held)) || child == Some(State::Success) || detached
             }
             (State::Failed, Some(Reason::Rejected)) => end.audit.is_some() && (waits || held),
-            (State::Failed, Some(Reason::RunFailed)) => child.is_some_and(|s| s.is_terminal() && s != State::Success),
-            (State::Failed, Some(Reason::Timeout)) => waits && shadow.changed_at.after(spec.timeout.unwrap()) <= now,
+            (State::Failed, Some(Reason::RunFailed)) => {
+                child.is_some_and(|s| s.is_terminal() && s != State::Success) && shadow.stopping.is_none() && !stops
+            }
+            (State::Failed, Some(Reason::Timeout)) if waits_out => !skips,
+            (State::Skipped, Some(Reason::Task)) => waits_out && skips,
+            (State::Failed, Some(Reason::Timeout)) => {
+                let over = shadow.stopping == Some(Reason::Timeout) && child.is_some_and(State::is_terminal) && !stops;
+                waits && shadow.changed_at.after(spec.timeout.unwrap()) <= now && (over || shadow.child.is_none())
+            }
+            (State::Cancelled, reason) => child.is_some_and(State::is_terminal) && stops && reason == run.cancel,
             (State::Failed, Some(Reason::QueueTimeout)) => {
                 let waited = shadow.ready_at.map(|at| now.since(at));
                 ready && (!self.deep || waited.is_some_and(|waited| waited >= spec.queue_timeout.unwrap()))
@@ -323,6 +355,7 @@ impl Checker {
             _ => (shadow.outputs, shadow.items) = (BTreeMap::new(), None),
         }
         shadow.failures += u32::from(end.state == State::Failed);
+        (shadow.stopping, shadow.first_probe) = (None, None);
         match end.not_before {
             Some(not_before) => {
                 assert_eq!(end.state, State::Failed, "T1: only what failed is tried again");
@@ -380,7 +413,7 @@ fn spend(shadow: &mut TaskShadow, ended: &Ended) {
             shadow.lost += 1;
             shadow.deaths += u32::from(ended.worker_died);
         }
-        _ => shadow.failures += 1,
+        _ => (shadow.failures, shadow.first_probe) = (shadow.failures + 1, None),
     }
 }
 

@@ -17,7 +17,7 @@ impl Checker {
     /// Judges the leader after a step that left nothing undone.
     pub(in crate::tests) fn judge(&self, leader: &Scheduler, now: Timestamp) {
         self.state_agrees(leader);
-        self.nothing_is_due();
+        self.nothing_is_due(now);
         self.term_agrees(leader, now);
         self.timers_agree(leader, now);
         self.nothing_idles(leader, now);
@@ -81,6 +81,7 @@ impl Checker {
             );
             assert_eq!(task.live().map(|a| a.fence), expected.live, "T4: the live fence of {name} of {}", record.id);
             assert_eq!((task.not_before, task.child()), (expected.not_before, expected.child.as_ref()), "{name} of {}", record.id);
+            assert_eq!(task.stopping(), expected.stopping, "{name} of {} is being stopped", record.id);
             let outputs = task.outputs.as_ref().map(|o| o.0.clone()).unwrap_or_default();
             assert_eq!(outputs, expected.outputs, "outputs of {name} of {}", record.id);
             bytes += outputs.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
@@ -98,7 +99,7 @@ impl Checker {
     }
 
     /// What upstreams, children, and branches have decided is done.
-    fn nothing_is_due(&self) {
+    fn nothing_is_due(&self, now: Timestamp) {
         let live = |id: &RunId| self.runs.values().find(|run| run.id == *id && run.archived.is_none());
         for run in self.runs.values().filter(|run| run.archived.is_none() && run.state == State::Running) {
             for task in run.own() {
@@ -112,9 +113,14 @@ impl Checker {
                     let mapped = run.spec(task).for_each.is_some() && shadow.instance.is_none();
                     assert!(!can || (!mapped && matches!(run.condition(task), None | Some(Ok(true)))), "{} is not opened", run.name(task));
                 }
+                assert!(run.waits_until(task).is_none_or(|end| end > now), "{} of {} waits beyond its timeout", run.name(task), run.id);
                 if let (Some(child), Some(Reason::Waiting)) = (&shadow.child, shadow.reason) {
                     let child = live(child).expect("a task waits for a run that is no more");
                     assert!(!child.state.is_terminal(), "{} of {} waits for {}, which has ended", run.name(task), run.id, child.id);
+                    let stopped = run.cancel.is_some() && (!run.spec(task).teardown || run.now);
+                    assert!(!stopped || shadow.stopping.is_some(), "{} of the cancelled {} does not stop", run.name(task), run.id);
+                    assert!(shadow.stopping.is_none() || child.cancel.is_some(), "{} is to be stopped and goes on", child.id);
+                    assert!(!run.now || child.now, "{} is to be stopped with its teardowns", child.id);
                 }
             }
             for branch in run.own().filter(|&t| run.spec(t).branch && run.tasks[t as usize].state == State::Success) {
@@ -199,6 +205,9 @@ impl Checker {
             assert!(!spec.action.is_the_schedulers(), "{name} needs no worker and waits");
             let idle = self.free_for(run, task);
             let Some(worker) = idle else { continue };
+            if run.yields && !self.has_share(spec) {
+                continue;
+            }
             if let Some(pool) = &spec.pool {
                 let free = self.pools.get(pool).copied().unwrap_or(0).saturating_sub(self.pool_used(pool));
                 // A wider one whose turn comes first keeps the pool for itself.
@@ -214,6 +223,16 @@ impl Checker {
             panic!("{name} waits beside a free slot of {worker}");
         }
         assert!(leader.next_deadline().is_some_and(|at| at > now), "work is left over: {:?}", leader.next_deadline());
+    }
+
+    /// Whether backfills hold less than half of what serves a task's queue.
+    fn has_share(&self, spec: &penstock_common::pipeline::Task) -> bool {
+        let takes = |(no, task, _): &&(RunNo, u32, penstock_common::SessionId)| {
+            self.runs[no].yields && self.runs[no].spec(*task).queue == spec.queue
+        };
+        let used = self.live.values().filter(takes).count() as u32;
+        let open = self.sessions.values().filter(|s| !s.leaving && !self.drained.contains(&s.worker) && s.queues.contains(&spec.queue));
+        used == 0 || 2 * (used + 1) <= open.map(|s| s.slots).sum()
     }
 
     /// A worker with a free slot for a task.

@@ -64,6 +64,7 @@ impl Checker {
         let shadow = &mut self.runs.get_mut(&no).unwrap().tasks[task as usize];
         (shadow.state, shadow.reason, shadow.not_before, shadow.changed_at) = (State::Running, None, None, now);
         shadow.live = Some(fence);
+        shadow.first_probe.get_or_insert(now);
         if !resumes {
             shadow.attempts += 1;
             shadow.of_generation += 1;

@@ -61,6 +61,9 @@ pub(in crate::tests) struct TaskShadow {
     pub(super) outputs: BTreeMap<String, String>,
     pub(super) items: Option<Digest>,
     pub(super) child: Option<RunId>,
+    pub(super) stopping: Option<Reason>,
+    /// Of a sensor's present try.
+    pub(super) first_probe: Option<Timestamp>,
 }
 
 /// How those below read an end.
@@ -320,6 +323,14 @@ impl RunShadow {
             }
     }
 
+    /// When a sensor that holds no lease has waited too long.
+    pub(super) fn waits_until(&self, task: u32) -> Option<Timestamp> {
+        let shadow = &self.tasks[task as usize];
+        let Action::Wait(wait) = &self.spec(task).action else { return None };
+        let waits = shadow.state == State::Retry || shadow.reason == Some(Reason::Waiting);
+        Some(shadow.first_probe.filter(|_| waits)?.after(wait.timeout?))
+    }
+
     /// Mapped tasks whose last instance has ended end too.
     pub(super) fn end_mapped(&mut self, at: Timestamp) {
         let nodes: Vec<u32> = self.mapped.keys().copied().collect();
@@ -368,10 +379,35 @@ impl RunShadow {
         let shadow = &self.tasks[task as usize];
         match (shadow.state, shadow.reason) {
             (State::Cancelled, _) => false,
-            (State::Skipped, Some(Reason::UpstreamFailed)) => false,
+            (State::Skipped, Some(Reason::UpstreamFailed)) => self.spec(task).teardown || !self.is_blamed(task),
             (State::Failed, _) => self.is_handled(task),
             _ => true,
         }
+    }
+
+    /// Whether a task was skipped for a failure that is not a teardown's.
+    fn is_blamed(&self, skipped: u32) -> bool {
+        let fails = |t: &u32| self.end(*t) == Some(End::Failed);
+        let own_failure = |t: u32| self.tasks[t as usize].reason != Some(Reason::UpstreamFailed);
+        if !self.own().filter(fails).any(|t| own_failure(t) && self.spec(t).teardown) {
+            return true;
+        }
+        let spec = self.spec(skipped);
+        let number = self.tasks[skipped as usize].instance.map(|(_, number)| number as usize);
+        let mut above: Vec<u32> = Vec::new();
+        for dependency in &spec.depends_on {
+            let node = self.node_of(&dependency.task);
+            match (number, self.is_expanded(node)) {
+                (Some(number), true) if dependency.paired => above.extend(self.instances(node).get(number)),
+                (Some(_), _) => {}
+                (None, true) => above.extend(self.instances(node)),
+                (None, false) => above.push(node),
+            }
+        }
+        above.extend(spec.setup.as_ref().filter(|_| number.is_none()).map(|setup| self.node_of(setup)));
+        let blames = |t: u32| if own_failure(t) { !self.spec(t).teardown } else { self.is_blamed(t) };
+        let failed: Vec<u32> = above.into_iter().filter(fails).collect();
+        failed.is_empty() || failed.into_iter().any(blames)
     }
 
     fn is_handled(&self, task: u32) -> bool {
@@ -396,7 +432,7 @@ impl RunShadow {
                     || (dependency.is_some_and(|d| d.when.is_none())
                         && matches!(spec.trigger_rule, TriggerRule::AllFailed | TriggerRule::OneFailed)));
             caught |= asked && one.state == State::Success;
-            broken |= one.reason == Some(Reason::UpstreamFailed);
+            broken |= one.reason == Some(Reason::UpstreamFailed) && !spec.teardown;
         }
         caught && !broken
     }

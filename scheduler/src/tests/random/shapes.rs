@@ -8,7 +8,7 @@ use penstock_common::pipeline::{
 use penstock_common::{PoolName, TaskId};
 use proptest::prelude::*;
 
-use super::super::model::{approve, child, pipeline, s, sensor};
+use super::super::model::{approve, child, pipeline, s, waiting_for};
 
 /// A task's knobs, each drawn apart so that they shrink apart. Where one cannot be with another, [`built`] leaves it out.
 #[derive(Debug, Clone)]
@@ -240,7 +240,7 @@ fn task(index: usize, knobs: &Knobs, before: &[Task]) -> Task {
         expect: flow.expect.filter(|_| is_program).map(|action| Expect { min_records: Some(2.0), action, ..Expect::default() }),
         action: match kind {
             Kind::Program => Action::Noop,
-            Kind::Sensor => sensor(),
+            Kind::Sensor => waiting_for(budgets.timeout.map(|seconds| s(2 * seconds)), budgets.jitter),
             Kind::Person => approve("go on?"),
             Kind::Child => child(if index.is_multiple_of(2) { "kid0" } else { "kid1" }),
         },

@@ -146,7 +146,7 @@ impl Unblocking {
                 fences.into_iter().for_each(|fence| self.finish(worker, fence));
             }
             Why::RunQueued { active, .. } => match self.world.leader.run(&active[0]).unwrap().cancel {
-                Some(_) => return self.end_one_of(&active[0]),
+                Some(_) => return self.unblock_one_of(&active[0]),
                 None => drop(self.world.cancel_now(active[0].as_str()).unwrap()),
             },
             Why::RunPaused { run, .. } => drop(self.world.pause(run.as_str(), false).unwrap()),
@@ -162,11 +162,7 @@ impl Unblocking {
             }
             Why::Child { run, .. } => {
                 let child = run.clone();
-                let next = self.waiting().into_iter().find(|(of, _)| *of == child);
-                match next {
-                    Some((run, task)) => self.unblock(&run, &task),
-                    None => return self.end_one_of(&child),
-                }
+                return self.unblock_one_of(&child);
             }
             Why::MaxParallel { running, .. } => {
                 let all = self.world.leader.tasks(run, 0, usize::MAX);
@@ -212,6 +208,14 @@ impl Unblocking {
         all.filter(|(_, _, lease)| lease.run == *run && lease.task == *task).map(|(name, fence, _)| (name, fence)).next()
     }
 
+    fn unblock_one_of(&mut self, run: &RunId) -> bool {
+        match self.waiting().into_iter().find(|(of, _)| of == run) {
+            Some((run, task)) => self.unblock(&run, &task),
+            None => return self.end_one_of(run),
+        }
+        true
+    }
+
     fn end_one_of(&mut self, run: &RunId) -> bool {
         let all = self.world.workers.iter().flat_map(|(name, w)| w.running.iter().map(move |(fence, lease)| (*name, *fence, lease)));
         let one = all.filter(|(_, _, lease)| lease.run == *run).map(|(name, fence, _)| (name, fence)).next();
@@ -253,7 +257,10 @@ impl Unblocking {
             Why::Cancelling { reason, .. } => record.cancel == Some(*reason),
             Why::RetryAt { at, .. } | Why::ProbeAt { at, .. } => at.0 > w.now,
             Why::Person { run, task, .. } | Why::Held { run, task, .. } => w.asked().contains(&(run.to_string(), task.to_string())),
-            Why::Child { run, state } => w.leader.run(run).map(|r| r.state) == *state && state.is_some_and(|s| !s.is_terminal()),
+            Why::Child { run, state, stopping } => {
+                let child = w.leader.run(run).unwrap();
+                Some(child.state) == *state && !child.state.is_terminal() && (stopping.is_none() || child.cancel.is_some())
+            }
             Why::MaxParallel { limit, running } | Why::MaxActiveTasks { limit, running } => running >= limit,
             Why::PoolFull { slots, used, wants, holders, .. } => used + wants > *slots && wants <= slots && !holders.is_empty(),
             Why::PoolReserved { pool, wants, .. } => {

@@ -91,7 +91,10 @@ fn an_interval_that_was_skipped_is_filled_and_one_that_has_not_ended_is_not_due(
     let whole = BackfillAsked { from, until: Timestamp(w.now), ..asked("b", 1) };
     let planned = w.leader.plan_backfill(&whole, Timestamp(w.now)).unwrap();
     let skipped = Became::Skipped(penstock_common::record::SkipReason::Paused);
-    assert_eq!(planned.iter().map(|(_, fate)| fate.clone()).collect::<Vec<_>>(), [Planned::Run(Some(skipped)), Planned::Run(Some(skipped)), Planned::NotDue]);
+    assert_eq!(
+        planned.iter().map(|(_, fate)| fate.clone()).collect::<Vec<_>>(),
+        [Planned::Run(Some(skipped)), Planned::Run(Some(skipped)), Planned::NotDue]
+    );
 }
 
 #[test]
@@ -162,4 +165,20 @@ fn a_pipeline_without_a_schedule_needs_to_be_told_how_long_intervals_are() {
     let intervals: Vec<Interval> = runs(&w).into_iter().map(|(interval, _)| interval).collect();
     assert_eq!(intervals.len(), 3);
     let _ = (s(1), ScheduleSpec::GRACE);
+}
+
+#[test]
+fn it_holds_at_most_half_of_the_slots_so_that_what_falls_due_starts_at_once() {
+    let mut w = World::with(daily(), 4);
+    create(&mut w, BackfillAsked { max_active: Some(50), ..asked("b", 30) }).unwrap();
+    assert_eq!(w.workers["w"].running.len(), 2);
+    w.submit("by_hand");
+    assert_eq!(w.workers["w"].running.len(), 3);
+    w.pass(Millis(2 * HOUR.0));
+    assert_eq!(w.workers["w"].running.len(), 4, "the scheduled run of today too");
+    w.fail_over();
+    w.hello("w");
+    assert_eq!(w.workers["w"].running.len(), 4);
+    w.succeed_all();
+    assert_eq!(state(&w, "b"), State::Success);
 }

@@ -5,7 +5,7 @@ use penstock_common::pipeline::{Action, ChildRun, Param, ParamType, Pipeline, Ta
 use penstock_common::{Event, Fence, Reason, State};
 use serde_json::json;
 
-use super::super::model::{Outcome, below, child, p, pipeline, range, report, retries, run_id, s};
+use super::super::model::{Outcome, below, child, key, p, pipeline, range, report, retries, run_id, s};
 use super::super::people::{day, submit};
 use super::super::world::World;
 use crate::Input;
@@ -62,11 +62,93 @@ fn a_child_that_is_cancelled_fails_its_task_and_a_cancelled_parent_cancels_its_c
     w.forget_log();
     w.feed(Input::Cancel { run: run_id("r"), now: false, by: "eve".into(), note: "enough".into() }).unwrap();
     assert_eq!(w.effects(), ["cancel fence 1 on w.1: user"]);
-    assert_eq!(w.how("r"), "CANCELLED(user)", "it does not wait for it");
     let audit = &w.leader.run(&run_id("r.a.1-1")).unwrap().audit[0];
     assert_eq!((&*audit.verb, &*audit.by, &*audit.note), ("cancel", "eve", "enough"));
+    assert_eq!((w.how("r").as_str(), w.how_is("r", "a").as_str()), ("RUNNING", "RUNNING(waiting)"), "it waits for it to stop");
+    assert_eq!(&*w.task("r", "a").detail, "stopping run r.a.1-1: enough");
+    let why = w.leader.explain(&run_id("r"), Some(&key("a"))).unwrap();
+    let last = why.last().unwrap().to_string();
+    assert_eq!(last, "it is stopping (user): it waits for the end of run r.a.1-1, which is RUNNING");
     w.end("k", &Outcome::Cancelled);
-    assert_eq!(w.how("r.a.1-1"), "CANCELLED(user)");
+    assert_eq!((w.how("r.a.1-1").as_str(), w.how_is("r", "a").as_str()), ("CANCELLED(user)", "CANCELLED(user)"));
+    assert_eq!(&*w.task("r", "a").detail, "run r.a.1-1 ended as CANCELLED(user)");
+}
+
+#[test]
+fn what_cleans_up_after_a_child_waits_until_its_programs_have_stopped() {
+    let mut w = World::new();
+    w.register(pipeline("kid", [("k".to_owned(), below(&[]))]));
+    let down = Task { teardown: true, ..below(&["a"]) };
+    w.register(Pipeline { run_timeout: Some(s(60)), ..p([("a", starts("kid")), ("down", down)]) });
+    w.attach("w", 9);
+    for (run, cancel) in [("r", true), ("s", false)] {
+        w.submit(run);
+        if cancel {
+            w.cancel(run).unwrap();
+        } else {
+            w.pass(s(60));
+        }
+        assert_eq!(w.tasks(run), ["a RUNNING(waiting)", "down PENDING"]);
+        w.fail_over();
+        w.hello("w");
+        w.end("k", &Outcome::Cancelled);
+        let reason = if cancel { "user" } else { "run_timeout" };
+        assert_eq!(w.tasks(run), [format!("a CANCELLED({reason})"), "down RUNNING".to_owned()]);
+        w.end("down", &Outcome::Success);
+    }
+    assert_eq!((w.how("r").as_str(), w.how("s").as_str()), ("CANCELLED(user)", "FAILED(run_timeout)"));
+}
+
+#[test]
+fn a_child_that_is_queued_is_cancelled_at_once_and_so_is_the_task_that_waits_for_it() {
+    let mut w = World::new();
+    w.register(Pipeline { max_active_runs: Some(1), ..pipeline("kid", [("k".to_owned(), below(&[]))]) });
+    w.register(p([("a", Task { timeout: Some(s(60)), ..starts("kid") })]));
+    w.attach("w", 9);
+    w.submit_to("other", "kid").unwrap();
+    w.submit("r");
+    w.submit("s");
+    assert_eq!(w.how("r.a.1-1"), "PENDING");
+    w.cancel("r").unwrap();
+    assert_eq!((w.how("r.a.1-1").as_str(), w.how("r").as_str()), ("CANCELLED(user)", "CANCELLED(user)"));
+    w.pass(s(60));
+    assert_eq!((w.how("s.a.1-1").as_str(), w.how_is("s", "a").as_str()), ("CANCELLED(user)", "FAILED(timeout)"));
+}
+
+#[test]
+fn a_child_whose_task_succeeds_although_it_is_stopped_was_stopped() {
+    let mut w = family(Task { timeout: Some(s(60)), retries: retries(1), ..starts("kid") });
+    w.pass(s(60));
+    w.end("k", &Outcome::Success);
+    assert_eq!(w.how("r.a.1-1"), "CANCELLED(user)", "its run was cancelled whatever became of its task");
+    assert_eq!(w.how_is("r", "a"), "RETRY(timeout)");
+}
+
+#[test]
+fn a_cancel_of_what_is_stopping_for_its_timeout_is_a_cancel() {
+    let mut w = family(Task { timeout: Some(s(60)), retries: retries(1), ..starts("kid") });
+    w.pass(s(60));
+    w.cancel("r").unwrap();
+    w.end("k", &Outcome::Cancelled);
+    assert_eq!((w.how_is("r", "a").as_str(), w.how("r").as_str()), ("CANCELLED(user)", "CANCELLED(user)"));
+}
+
+#[test]
+fn a_child_of_a_teardown_goes_on_when_its_run_is_cancelled_but_not_now() {
+    let mut w = World::new();
+    let k_down = Task { teardown: true, ..below(&["k"]) };
+    w.register(pipeline("kid", [("k".to_owned(), below(&[])), ("k_down".to_owned(), k_down)]));
+    w.register(p([("a", below(&[])), ("down", Task { teardown: true, action: child("kid"), ..below(&["a"]) })]));
+    w.attach("w", 9);
+    w.submit("r");
+    w.end("a", &Outcome::Success);
+    w.cancel("r").unwrap();
+    assert_eq!(w.leader.run(&run_id("r.down.1-1")).unwrap().cancel, None);
+    w.cancel_now("r").unwrap();
+    assert_eq!((w.how_is("r", "down").as_str(), w.how("r").as_str()), ("RUNNING(waiting)", "RUNNING"));
+    w.end("k", &Outcome::Cancelled);
+    assert_eq!(w.tasks("r.down.1-1"), ["k CANCELLED(user)", "k_down CANCELLED(user)"]);
+    assert_eq!((w.how_is("r", "down").as_str(), w.how("r").as_str()), ("CANCELLED(user)", "CANCELLED(user)"));
 }
 
 #[test]
@@ -96,19 +178,22 @@ fn a_child_that_nobody_waits_for_goes_its_own_way() {
 fn a_child_that_takes_too_long_is_cancelled_and_its_task_tried_again() {
     let mut w = family(Task { timeout: Some(s(60)), retries: retries(1), ..starts("kid") });
     w.pass(s(60));
-    assert_eq!(w.how_is("r", "a"), "RETRY(timeout)");
+    assert_eq!(w.how_is("r", "a"), "RUNNING(waiting)", "its child's program still runs");
+    assert_eq!(&*w.task("r", "a").detail, "stopping run r.a.1-1: waited longer than its timeout of 1m");
     assert_eq!(w.leader.run(&run_id("r.a.1-1")).unwrap().cancel, Some(Reason::User));
-    w.pass(s(10));
-    assert_eq!(w.task("r", "a").child, Some(run_id("r.a.1-2")));
+    w.fail_over();
+    w.hello("w");
+    w.pass(s(500));
+    assert_eq!(w.how_is("r", "a"), "RUNNING(waiting)");
     w.end("k", &Outcome::Cancelled);
-    assert_eq!(
-        (w.how("r.a.1-1").as_str(), w.how_is("r", "a").as_str()),
-        ("CANCELLED(user)", "RUNNING(waiting)"),
-        "that one is no longer waited for"
-    );
+    assert_eq!((w.how("r.a.1-1").as_str(), w.how_is("r", "a").as_str()), ("CANCELLED(user)", "RETRY(timeout)"));
+    w.pass(s(10));
+    assert_eq!((w.task("r", "a").child, w.task("r", "a").stopping), (Some(run_id("r.a.1-2")), None));
     w.pass(s(60));
     w.end("k", &Outcome::Cancelled);
     assert_eq!(w.how_is("r", "a"), "FAILED(timeout)");
+    let detail = "waited longer than its timeout of 1m; run r.a.1-2 ended as CANCELLED(user)";
+    assert_eq!(&*w.task("r", "a").detail, detail);
 }
 
 #[test]

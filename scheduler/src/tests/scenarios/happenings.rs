@@ -41,16 +41,18 @@ fn text_param() -> Param {
 
 fn emit(w: &mut World, id: &str, payload: &str) -> Result<Answer, Rejection> {
     let digest = payload.len() as u64;
-    w.feed(Input::EmitEvent(Emitted { request: id.parse().unwrap(), name: "ready".into(), payload: payload.into(), by: "me".into(), digest }))
+    w.feed(Input::EmitEvent(Emitted {
+        request: id.parse().unwrap(),
+        name: "ready".into(),
+        payload: payload.into(),
+        by: "me".into(),
+        digest,
+    }))
 }
 
 fn found(w: &mut World, files: &[(&str, &str)]) -> Result<Answer, Rejection> {
-    let file = |(path, version): &(&str, &str)| FoundFile {
-        path: (*path).into(),
-        version: (*version).into(),
-        size: 1,
-        modified: Timestamp(0),
-    };
+    let file =
+        |(path, version): &(&str, &str)| FoundFile { path: (*path).into(), version: (*version).into(), size: 1, modified: Timestamp(0) };
     let found = files.iter().map(file).collect();
     w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found, gone: Vec::new(), partial: false })
 }
@@ -103,7 +105,8 @@ fn a_trigger_makes_parameters_of_an_event() {
         ..trigger(on_file(true))
     });
     pipeline.params =
-        [("path".to_owned(), text_param()), ("size".to_owned(), Param { kind: ParamType::Int, default: Some(0.into()), ..text_param() })].into();
+        [("path".to_owned(), text_param()), ("size".to_owned(), Param { kind: ParamType::Int, default: Some(0.into()), ..text_param() })]
+            .into();
     let mut w = World::with(pipeline, 9);
     found(&mut w, &[("/in/a; $(id).csv", "1")]).unwrap();
     assert_eq!(runs(&w)[0].2, r#"{"path":"/in/a; $(id).csv","size":2}"#);
@@ -186,7 +189,13 @@ fn with_a_schedule_of_its_own_it_waits_until_the_others_have_covered_its_interva
     w.register(Pipeline { name: "hourly".parse().unwrap(), schedule: Some(every(HOUR)), ..p([("h", below(&[]))]) });
     // The first interval ends at 00:00 and the hourly runs of 20:00 and 21:00 never were; the second ends at 04:00.
     w.pass(Millis(6 * HOUR.0));
-    let started = |w: &World| w.checker.runs.values().filter(|r| r.plan.pipeline.name == name() && w.leader.run(&r.id).is_some_and(|run| run.started_at.is_some())).count();
+    let started = |w: &World| {
+        w.checker
+            .runs
+            .values()
+            .filter(|r| r.plan.pipeline.name == name() && w.leader.run(&r.id).is_some_and(|run| run.started_at.is_some()))
+            .count()
+    };
     assert_eq!((runs(&w).len(), started(&w)), (2, 0));
     for _ in 0..5 {
         w.end("h", &Outcome::Success);

@@ -214,6 +214,41 @@ fn a_teardown_runs_whatever_happened_if_its_setup_succeeded() {
 fn a_teardown_that_fails_changes_nothing() {
     let (run, tasks) = ends(scoped(Task::noop()), &[("down", broken())]);
     assert_eq!((run.as_str(), tasks[0].as_str()), ("SUCCESS", "down FAILED(exit_code)"));
+    let mut pipeline = scoped(Task::noop());
+    pipeline.tasks.insert("x".parse().unwrap(), below(&["down"]));
+    pipeline.tasks.insert("y".parse().unwrap(), below(&["x"]));
+    let (run, tasks) = ends(pipeline.clone(), &[("down", broken())]);
+    assert_eq!(
+        (run.as_str(), &tasks[3..]),
+        ("SUCCESS", &["x SKIPPED(upstream_failed)".to_owned(), "y SKIPPED(upstream_failed)".to_owned()][..])
+    );
+    pipeline.tasks.insert("y".parse().unwrap(), below(&["work", "x"]));
+    let (run, _) = ends(pipeline, &[("down", broken()), ("work", broken())]);
+    assert_eq!(run, "FAILED(task_failed)", "work broke it too");
+}
+
+#[test]
+fn a_teardown_that_had_nothing_to_clean_is_no_consequence_of_a_failure_that_was_caught() {
+    let down = Task { teardown: true, setup: Some("up".parse().unwrap()), ..Task::noop() };
+    let tasks = || [("catch", below(&["up: failed"])), ("down", down.clone()), ("up", below(&[]))];
+    let (run, tasks_ended) = ends(p(tasks()), &[("up", broken())]);
+    assert_eq!((run.as_str(), tasks_ended[1].as_str()), ("SUCCESS", "down SKIPPED(upstream_failed)"));
+    let mut pipeline = p(tasks());
+    pipeline.tasks.insert("work".parse().unwrap(), below(&["down"]));
+    let (run, tasks_ended) = ends(pipeline, &[("up", broken())]);
+    assert_eq!((run.as_str(), tasks_ended[3].as_str()), ("FAILED(task_failed)", "work SKIPPED(upstream_failed)"), "what is below is one");
+}
+
+#[test]
+fn a_branch_passes_over_no_teardown() {
+    let branch = Task { branch: true, ..below(&["up"]) };
+    let down = |setup: &str| Task { teardown: true, setup: Some(setup.parse().unwrap()), ..below(&["choose", "x"]) };
+    let tasks =
+        [("choose", branch), ("down", down("up")), ("down_of_choose", down("choose")), ("up", below(&[])), ("x", below(&["choose"]))];
+    for picks in ["\"x\"", "[]"] {
+        let (run, tasks) = ends(p(tasks.clone()), &[("choose", Outcome::Put("branch", picks.to_owned()))]);
+        assert_eq!((run.as_str(), &tasks[1..3]), ("SUCCESS", &["down SUCCESS".to_owned(), "down_of_choose SUCCESS".to_owned()][..]));
+    }
 }
 
 #[test]
@@ -304,5 +339,7 @@ fn only_what_is_asked_for_runs_and_the_rest_counts_as_done() {
     w.submit_as(only("s", &["+b", "d"])).unwrap();
     w.succeed_all();
     assert_eq!(w.tasks("s"), ["a SUCCESS", "b SUCCESS", "c SKIPPED(not_selected)", "d SUCCESS"]);
-    assert_eq!(w.submit_as(only("t", &["x"])).unwrap_err().to_string(), "run t has no task x: see what it has with penstock get t");
+    let refused = |w: &mut World, name: &str| w.submit_as(only("t", &[name])).unwrap_err().to_string();
+    assert_eq!(refused(&mut w, "x"), "pipeline p has no task x: see what it has with: penstock pipelines p");
+    assert_eq!(refused(&mut w, "a[0]"), "pipeline p has no task a[0]: a new run has no instances yet: name the whole task, a");
 }

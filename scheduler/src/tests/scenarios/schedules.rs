@@ -69,7 +69,10 @@ fn the_interval_in_progress_is_the_first_and_starts_when_it_has_ended() {
     w.pass(HOUR);
     assert_eq!(w.log(), ["p.2023-11-14.1: created", "p.2023-11-14.1: started", "p.2023-11-14.1: a#1 fence 1 to w.1"]);
     let (interval, _) = runs(&w)[0];
-    assert_eq!((interval.start().to_string().as_str(), interval.end().to_string().as_str()), ("2023-11-14T02:00:00.000Z", "2023-11-15T02:00:00.000Z"));
+    assert_eq!(
+        (interval.start().to_string().as_str(), interval.end().to_string().as_str()),
+        ("2023-11-14T02:00:00.000Z", "2023-11-15T02:00:00.000Z")
+    );
     let record = w.leader.run(&"p.2023-11-14.1".parse().unwrap()).unwrap();
     assert_eq!((record.trigger.kind.as_str(), &*record.trigger.by), ("schedule", "schedule"));
 }
@@ -86,7 +89,9 @@ fn an_interval_that_fell_due_within_grace_runs_whatever_the_policy_says() {
 
 #[test]
 fn what_fell_due_before_that_runs_as_catchup_says() {
-    for (catchup, runs_of, skips) in [(Catchup::None, vec![], 10), (Catchup::Latest, vec![0], 9), (Catchup::All, (0..10).rev().collect(), 0)] {
+    for (catchup, runs_of, skips) in
+        [(Catchup::None, vec![], 10), (Catchup::Latest, vec![0], 9), (Catchup::All, (0..10).rev().collect(), 0)]
+    {
         let mut w = World::with(scheduled(ScheduleSpec { catchup, ..every(HOUR) }), 99);
         // To 22:30, then ten hours.
         w.pass(s(1_000));

@@ -3,7 +3,7 @@
 use penstock_common::pipeline::{Expect, ExpectAction, Task};
 use penstock_common::{Reason, State};
 
-use super::super::model::{Outcome, approve, below, key, p, retries, run_id, s, sensor};
+use super::super::model::{Outcome, approve, below, key, p, retries, run_id, s, sensor, waiting_for};
 use super::super::world::World;
 use crate::Rejection;
 
@@ -55,6 +55,88 @@ fn a_probe_that_is_lost_is_a_loss_and_the_next_one_begins_where_the_wait_began()
     assert_eq!(w.how_is("r", "a"), "RUNNING", "the backstop counts from the probe");
     w.pass(s(1));
     assert_eq!(w.how_is("r", "a"), "FAILED(timeout)");
+}
+
+#[test]
+fn a_sensor_whose_next_probe_finds_no_slot_times_out_all_the_same() {
+    for (skip, ends) in [(false, "FAILED(timeout)"), (true, "SKIPPED(task)")] {
+        let a = Task { action: waiting_for(Some(s(60)), skip), ..Task::noop() };
+        let mut w = World::with(p([("a", a), ("b", Task { priority: -1, ..below(&[]) })]), 1);
+        w.submit("r");
+        w.end("a", &Outcome::NotYet(30_000));
+        w.pass(s(45));
+        w.fail_over();
+        w.hello("w");
+        assert_eq!(w.tasks("r"), ["a RUNNING(waiting)", "b RUNNING"], "b has the only slot");
+        w.pass(s(14));
+        assert_eq!(w.how_is("r", "a"), "RUNNING(waiting)");
+        w.pass(s(1));
+        assert_eq!(w.how_is("r", "a"), ends);
+        let detail = "not so after 1m of waiting, and there is no slot for another probe: not there";
+        assert_eq!(&*w.task("r", "a").detail, detail);
+        assert!(w.task("r", "a").attempts[0].state.is_terminal(), "its attempt ended with it");
+    }
+}
+
+#[test]
+fn a_sensor_that_has_a_slot_at_its_timeout_looks_once_more() {
+    let a = Task { action: waiting_for(Some(s(60)), false), ..Task::noop() };
+    let mut w = World::with(p([("a", a)]), 1);
+    w.submit("r");
+    w.end("a", &Outcome::NotYet(60_000));
+    w.pass(s(60));
+    assert_eq!(w.how_is("r", "a"), "RUNNING");
+    w.end("a", &Outcome::NotYet(1_000));
+    assert_eq!(w.how_is("r", "a"), "FAILED(timeout)", "whatever its worker says");
+}
+
+#[test]
+fn a_sensor_that_times_out_without_a_slot_is_tried_again_as_its_retries_say() {
+    let a = Task { action: waiting_for(Some(s(60)), false), retries: retries(1), pool: Some("narrow".parse().unwrap()), ..Task::noop() };
+    let mut w = World::new();
+    w.pool("narrow", 1).unwrap();
+    w.register(p([("a", a)]));
+    w.attach("w", 9);
+    w.submit("r");
+    w.end("a", &Outcome::NotYet(30_000));
+    w.pool("narrow", 0).unwrap();
+    w.pass(s(60));
+    assert_eq!(w.how_is("r", "a"), "RETRY(timeout)");
+    w.pool("narrow", 1).unwrap();
+    w.pass(s(10));
+    w.end("a", &Outcome::NotYet(30_000));
+    w.pass(s(59));
+    assert_eq!((w.how_is("r", "a").as_str(), w.task("r", "a").attempts.len()), ("RUNNING", 2), "a new try has all its time");
+}
+
+#[test]
+fn a_sensor_whose_probe_is_lost_times_out_while_the_next_has_no_worker() {
+    let a = Task { action: waiting_for(Some(s(60)), false), retries: retries(1), ..Task::noop() };
+    let mut w = World::with(p([("a", a)]), 1);
+    w.submit("r");
+    w.pass(s(20));
+    w.kill("w");
+    w.pass(s(39));
+    assert_eq!(w.how_is("r", "a"), "RETRY(lost)");
+    w.pass(s(1));
+    assert_eq!(w.how_is("r", "a"), "RETRY(timeout)");
+    w.pass(s(100));
+    w.hello("w");
+    w.end("a", &Outcome::NotYet(1_000));
+    w.pass(s(59));
+    assert_eq!(w.how_is("r", "a"), "RUNNING", "another try has all its time");
+}
+
+#[test]
+fn a_sensor_has_its_queue_timeout_for_each_probe() {
+    let a = Task { action: sensor(), queue_timeout: Some(s(10)), retries: retries(3), ..Task::noop() };
+    let mut w = World::with(p([("a", a), ("b", Task { priority: -1, ..below(&[]) })]), 1);
+    w.submit("r");
+    w.end("a", &Outcome::NotYet(30_000));
+    w.pass(s(39));
+    assert_eq!(w.how_is("r", "a"), "RUNNING(waiting)");
+    w.pass(s(1));
+    assert_eq!((w.how_is("r", "a").as_str(), w.task("r", "a").attempts.len()), ("FAILED(queue_timeout)", 1));
 }
 
 #[test]

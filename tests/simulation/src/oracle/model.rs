@@ -186,7 +186,8 @@ impl Model {
             | Kind::RunReopened(_)
             | Kind::TaskExpanded(_)
             | Kind::AttemptWaiting(_)
-            | Kind::TaskWaiting(_) => {
+            | Kind::TaskWaiting(_)
+            | Kind::TaskStopping(_) => {
                 self.wrong("R3", "an event that nobody asked for");
             }
             Kind::AnswersForgotten(_) => {}

@@ -6,12 +6,17 @@
 //! | outputs | with `keep_row`, the columns of the last statement's first row; none where it gives no row |
 //! | FAILED(exit_code) | the database refused a statement: the detail names connection, statement, message and place |
 //! | FAILED(spawn) | an unknown connection, a missing secret, a database that cannot be connected to |
-//! | FAILED(template) | a value that cannot be rendered or bound, a column that cannot be an output |
+//! | FAILED(template) | a value that cannot be rendered or bound, a column that cannot be an output, a statement that would end the transaction |
 //! | FAILED(output_too_large) | over 64 KiB of outputs |
 //! | FAILED(timeout), CANCELLED | the statement is cancelled on the server |
 //!
 //! The text of a statement is never a template: values reach it as bound values only. With `transaction`, which is one
-//! transaction, a failure leaves nothing behind; without, what went before it stays.
+//! transaction, a failure leaves nothing behind; without, what went before it stays. So that this holds,
+//!
+//! - a statement that begins or ends a transaction by its first word is refused before anything is executed, and after each
+//!   statement the database is asked whether the transaction is still the one that was begun;
+//! - whether the attempt is to stop is looked at directly before each statement and before COMMIT, so that an attempt that was
+//!   revoked commits nothing, whatever a cancelled statement did.
 
 mod postgres;
 mod sqlite;
@@ -19,6 +24,7 @@ mod value;
 
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::Sql;
+use penstock_common::sql::{control, first_word};
 use penstock_common::{Reason, ids};
 use serde_json::Value;
 
@@ -85,6 +91,10 @@ enum Fault {
     Unknown(String),
     /// A statement's values or columns are not what they must be: it will be so again.
     Document(usize, String),
+    /// A statement began or ended a transaction where it must not, which leaves what the text says.
+    Transaction(usize, String),
+    /// It found that the attempt is to stop, and did nothing further.
+    Stopped,
 }
 
 /// Why there is no [`Ran`].
@@ -120,6 +130,7 @@ impl Executor for Script<'_> {
 impl Script<'_> {
     /// Runs the statements.
     pub(super) async fn run(&self, job: &mut Job<'_>, want_row: bool) -> Result<Ran, Failed> {
+        self.check_controls().map_err(|fault| Failed::Verdict(self.verdict(fault)))?;
         let batch = self.render(job, want_row).map_err(Failed::Verdict)?;
         let name = &self.0.connection;
         let spawn = |why: String| Failed::Verdict(Verdict::failed(Reason::Spawn, &why));
@@ -138,8 +149,21 @@ impl Script<'_> {
         };
         match ran? {
             Ok(ran) => Ok(ran),
+            Err(Fault::Stopped) => Err(Failed::Stopped(job.halt.next().await)),
             Err(fault) => Err(Failed::Verdict(self.verdict(fault))),
         }
+    }
+
+    /// Refuses statements that would end the transaction; a document that is checked has none.
+    fn check_controls(&self) -> Result<(), Fault> {
+        let found = (1..).zip(&self.0.statements).find_map(|(number, statement)| Some((number, control(&statement.text)?)));
+        let Some((number, found)) = found.filter(|_| self.0.transaction) else { return Ok(()) };
+        let why = format!(
+            "line {} has {}, and the statements are one transaction: remove it, or say `transaction: false`, or make it tasks of their \
+             own. Nothing was executed",
+            found.line, found.words
+        );
+        Err(Fault::Transaction(number, why))
     }
 
     fn render(&self, job: &Job<'_>, want_row: bool) -> Result<Batch, Verdict> {
@@ -164,13 +188,18 @@ impl Script<'_> {
                 );
                 return Verdict::failed(Reason::ExitCode, &why);
             }
+            Fault::Transaction(number, why) => {
+                return Verdict::failed(Reason::Template, &format!("connection {connection}, statement {number}: {why}"));
+            }
+            Fault::Stopped => return Cause::Revoked.verdict(), // who found it asked why
             Fault::Statement(number, why) => (Reason::ExitCode, number, why),
             Fault::Document(number, why) => (Reason::Template, number, why),
         };
+        let controlled = statements.iter().take(number).any(|statement| control(&statement.text).is_some());
         let left = match (number, transaction) {
-            _ if statements.len() == 1 => String::new(),
+            (1, _) => String::new(),
             (_, true) => ". The transaction was rolled back".to_owned(),
-            (1, false) => String::new(),
+            (_, false) if controlled => ". Of what went before, what was committed stays done".to_owned(),
             (2, false) => ". Statement 1 stays done".to_owned(),
             (_, false) => format!(". Statements 1 to {} stay done", number - 1),
         };
@@ -213,18 +242,18 @@ fn is_change(text: &str) -> bool {
     ["insert", "update", "delete", "merge", "replace"].contains(&first_word(text).as_str())
 }
 
-/// In lower case, after comments.
-fn first_word(text: &str) -> String {
-    let mut rest = text.trim_start();
-    loop {
-        let after = match rest {
-            _ if rest.starts_with("--") => rest.split_once('\n').map(|(_, after)| after),
-            _ if rest.starts_with("/*") => rest.split_once("*/").map(|(_, after)| after),
-            _ => break,
-        };
-        rest = after.unwrap_or_default().trim_start();
-    }
-    rest.chars().take_while(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
+/// A statement ended the transaction although nothing in its text says so.
+fn broke(number: usize) -> Fault {
+    let why = "after it, the transaction that the statements are was not open any more: what they did up to here may be committed or not. Say \
+               `transaction: false`, or make it a task of its own";
+    Fault::Transaction(number, why.to_owned())
+}
+
+/// Without `transaction`, the statements opened one of their own and left it open.
+fn left_open(last: usize) -> Fault {
+    let why = "a transaction that the statements began was still open after the last one, and is rolled back: end it with COMMIT, or leave \
+               `transaction` at true and BEGIN away";
+    Fault::Transaction(last, why.to_owned())
 }
 
 /// The beginning of a statement, for the log.

@@ -1,4 +1,5 @@
-//! Statements on a PostgreSQL server, over a connection of their own. A stop asks the server to cancel the statement that runs.
+//! Statements on a PostgreSQL server, over a connection of their own. A stop asks the server to cancel the statement that runs, and
+//! closes the connection: what was not committed by then never is.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -6,16 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use penstock_common::sql::control;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::ErrorPosition;
-use tokio_postgres::{AsyncMessage, Client, Config, Error};
+use tokio_postgres::error::{ErrorPosition, Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, SimpleQueryMessage};
 
 use super::value::{Bound, Read};
-use super::{Batch, Failed, Fault, Ran, Rendered, affected, check_count, place};
+use super::{Batch, Failed, Fault, Ran, Rendered, affected, broke, check_count, left_open, place};
+use crate::attempt::halt::Signal;
 use crate::attempt::job::Job;
+use crate::attempt::judge::{Cause, Verdict};
 use crate::executor::chain;
 use crate::executor::tls::{self, ForPostgres};
 
@@ -24,6 +28,10 @@ const CONNECT_FOR: Duration = Duration::from_secs(10);
 /// A cancel may come between two statements and reach nothing: it is said so often, and so long waited for after each.
 const CANCELS: usize = 5;
 const CANCEL_FOR: Duration = Duration::from_secs(1);
+/// For the network to take what was sent, unless the URL says it: a COMMIT that it does not take is not delivered later.
+const SEND_FOR: Duration = Duration::from_secs(10);
+/// When the transaction began, as a text that no setting of the session changes: another transaction has another.
+const BEGUN_AT: &str = "SELECT pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.transaction_timestamp()), 'YYYYMMDDHH24MISSUS')";
 
 /// The task that moves the connection's bytes, which ends with this.
 struct Moving(AbortHandle);
@@ -69,9 +77,9 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, password: Option<String>, 
     };
     let _moving = Moving(spawn(moving).abort_handle());
 
-    let stopping = AtomicBool::new(false);
-    let mut work = pin!(statements(&client, &batch, &stopping, &said));
-    let cause = loop {
+    let session = Session { client: &client, batch: &batch, signal: job.halt.signal(), said, is_committing: AtomicBool::new(false) };
+    let mut work = pin!(session.run());
+    let mut cause = loop {
         tokio::select! {
             biased;
             done = &mut work => {
@@ -84,18 +92,30 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, password: Option<String>, 
             cause = job.halt.next() => break cause,
         }
     };
-    stopping.store(true, Ordering::Relaxed);
     let cancel = client.cancel_token();
     for _ in 0..CANCELS {
         let _ = timeout(CANCEL_FOR, cancel.cancel_query(tls.clone())).await; // the next one may reach the server
-        match timeout(CANCEL_FOR, &mut work).await {
-            // What was done before the server heard of it is done.
-            Ok(Ok(ran)) => return Ok(Ok(ran)),
-            Ok(Err(_)) => break,
-            Err(_) => {}
+        tokio::select! {
+            done = timeout(CANCEL_FOR, &mut work) => match done {
+                // What was done before the server heard of it is done.
+                Ok(Ok(ran)) => return Ok(Ok(ran)),
+                Ok(Err(Fault::Unknown(_))) | Err(_) => {}
+                Ok(Err(_)) => return Err(Failed::Stopped(cause)),
+            },
+            worse = job.halt.next() => cause = worse,
+        }
+        if cause == Cause::Revoked {
+            break;
         }
     }
     // Whatever still runs, runs on a connection that is closed now: the server rolls it back.
+    if session.is_committing.load(Ordering::Relaxed) {
+        let detail = format!(
+            "stopped while the transaction on connection {} was committed, and the server did not say whether it was: it may be done or not",
+            batch.connection
+        );
+        return Err(Failed::Verdict(Verdict { detail, ..cause.verdict() }));
+    }
     Err(Failed::Stopped(cause))
 }
 
@@ -120,6 +140,9 @@ fn config(url: &str, password: Option<String>) -> Result<Config, String> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_FOR);
     }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SEND_FOR);
+    }
     if config.get_application_name().is_none() {
         config.application_name("penstock");
     }
@@ -139,31 +162,75 @@ fn unreachable(config: &Config, error: &Error) -> String {
     format!("cannot connect to PostgreSQL at {}: {why}", hosts.join(", "))
 }
 
-async fn statements(client: &Client, batch: &Batch, stopping: &AtomicBool, said: &mpsc::Sender<String>) -> Result<Ran, Fault> {
-    let last = batch.statements.len();
-    let control = async |number, statement: &str| {
-        client.batch_execute(statement).await.map_err(|error| Fault::Statement(number, explain(&error, "")))
-    };
-    if batch.transaction {
-        control(1, "BEGIN").await?;
-    }
-    let mut ran = Ran::default();
-    for (number, rendered) in (1..).zip(&batch.statements) {
-        if stopping.load(Ordering::Relaxed) {
-            return Err(Fault::Statement(number, "stopped before it began".to_owned()));
+/// The statements on their connection. Being told to stop, it begins nothing further: neither a statement nor the COMMIT.
+struct Session<'a> {
+    client: &'a Client,
+    batch: &'a Batch,
+    signal: Signal,
+    said: mpsc::Sender<String>,
+    /// COMMIT was sent.
+    is_committing: AtomicBool,
+}
+
+impl Session<'_> {
+    async fn run(&self) -> Result<Ran, Fault> {
+        let Self { client, batch, .. } = self;
+        let last = batch.statements.len();
+        let mut begun_at = None;
+        if batch.transaction {
+            client.batch_execute("BEGIN").await.map_err(|error| Fault::Statement(1, explain(&error, "")))?;
+            begun_at = self.begun_at(1).await?;
         }
-        let did = statement(client, number, rendered, number == last && batch.want_row).await?;
-        let _ = said.try_send(did.told(batch, number, &rendered.text)); // behind a flood of notices it is cut too
-        ran = ran.then(did);
+        let mut ran = Ran::default();
+        for (number, rendered) in (1..).zip(&batch.statements) {
+            self.go_on()?;
+            let did = statement(client, number, rendered, number == last && batch.want_row).await?;
+            if batch.transaction && self.begun_at(number).await? != begun_at {
+                return Err(broke(number));
+            }
+            let _ = self.said.try_send(did.told(batch, number, &rendered.text)); // behind a flood of notices it is cut too
+            ran = ran.then(did);
+        }
+        if batch.transaction {
+            self.go_on()?;
+            self.is_committing.store(true, Ordering::Relaxed);
+            // A deferred constraint is checked here.
+            client.batch_execute("COMMIT").await.map_err(|error| match error.as_db_error() {
+                // A server that goes down may say so after it committed.
+                Some(said) if said.parsed_severity() == Some(Severity::Error) => Fault::Statement(last, explain(&error, "")),
+                _ => Fault::Unknown(explain(&error, "")),
+            })?;
+        } else if self.is_left_open(last).await? {
+            return Err(left_open(last));
+        }
+        Ok(ran)
     }
-    if batch.transaction {
-        // A deferred constraint is checked here.
-        client.batch_execute("COMMIT").await.map_err(|error| match error.as_db_error() {
-            Some(_) => Fault::Statement(last, explain(&error, "")),
-            None => Fault::Unknown(chain(&error)),
-        })?;
+
+    fn go_on(&self) -> Result<(), Fault> {
+        if self.signal.says_stop() { Err(Fault::Stopped) } else { Ok(()) }
     }
-    Ok(ran)
+
+    /// When the present transaction began.
+    async fn begun_at(&self, number: usize) -> Result<Option<String>, Fault> {
+        let rows = self.client.simple_query(BEGUN_AT).await.map_err(|error| Fault::Statement(number, explain(&error, "")))?;
+        let text = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        Ok(rows.iter().find_map(text))
+    }
+
+    /// Whether statements without a transaction of ours began one and did not end it.
+    async fn is_left_open(&self, last: usize) -> Result<bool, Fault> {
+        if self.batch.statements.iter().all(|statement| control(&statement.text).is_none()) {
+            return Ok(false);
+        }
+        match self.client.batch_execute("SAVEPOINT penstock").await {
+            Ok(()) => Ok(true),
+            Err(error) if error.code() == Some(&SqlState::NO_ACTIVE_SQL_TRANSACTION) => Ok(false),
+            Err(error) => Err(Fault::Statement(last, explain(&error, ""))),
+        }
+    }
 }
 
 async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {

@@ -1,30 +1,56 @@
 //! Statements on a SQLite file, on a thread of their own. A stop interrupts the statement that runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use penstock_common::sql::first_word;
 use rusqlite::types::{ToSqlOutput, Value as Stored, ValueRef};
 use rusqlite::{Connection, Error, OpenFlags, Statement};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, check_count, first_word, place};
+use super::{Batch, Cell, Failed, Fault, Ran, Rendered, affected, broke, check_count, left_open, place};
+use crate::attempt::halt::Signal;
 use crate::attempt::job::Job;
 
 /// How long another writer is waited for.
 const BUSY_FOR: Duration = Duration::from_secs(5);
+/// How often it is asked whether it is done.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
 /// Steps of SQLite's machine between two looks at whether to stop: some microseconds.
 const STEPS_PER_LOOK: i32 = 1_000;
 
+/// Whether the thread is to stop, which also ends its waiting.
+#[derive(Default)]
+struct Stopping {
+    said: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stopping {
+    fn say(&self) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+    fn is_said(&self) -> bool {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Whether it was said within this time.
+    fn is_said_within(&self, time: Duration) -> bool {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(said, time, |said| !*said);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
 /// Tells the thread to stop, also when the future that waits for it is dropped.
-struct StopOnDrop(Arc<AtomicBool>);
+struct StopOnDrop(Arc<Stopping>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.say();
     }
 }
 
@@ -33,8 +59,8 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, batch: Batch) -> Result<Re
     let stop = StopOnDrop(Arc::default());
     let (said, mut says) = mpsc::channel(16);
     let work = {
-        let stop = stop.0.clone();
-        spawn_blocking(move || Session::open(&path, stop).and_then(|mut session| session.run(&batch, &said)))
+        let (stop, signal) = (stop.0.clone(), job.halt.signal());
+        spawn_blocking(move || Session::open(&path, stop, signal).and_then(|mut session| session.run(&batch, &said)))
     };
     let mut work = std::pin::pin!(work);
     let mut cause = None;
@@ -44,7 +70,7 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, batch: Batch) -> Result<Re
             Some(line) = says.recv() => job.log.notice(&line),
             done = &mut work => break done,
             why = job.halt.next() => {
-                stop.0.store(true, Ordering::Relaxed);
+                stop.0.say();
                 cause = Some(why);
             }
         }
@@ -70,18 +96,30 @@ fn path(code_root: &Path, url: &str) -> PathBuf {
 /// An open file.
 struct Session {
     connection: Connection,
-    stop: Arc<AtomicBool>,
+    stop: Arc<Stopping>,
+    signal: Signal,
 }
 
 impl Session {
-    fn open(path: &Path, stop: Arc<AtomicBool>) -> Result<Self, Fault> {
+    fn open(path: &Path, stop: Arc<Stopping>, signal: Signal) -> Result<Self, Fault> {
         let failed = |error: Error| Fault::Connect(format!("the SQLite file {} cannot be opened: {error}", path.display()));
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(BUSY_FOR).map_err(failed)?;
-        let look = stop.clone();
-        connection.progress_handler(STEPS_PER_LOOK, Some(move || look.load(Ordering::Relaxed))).map_err(failed)?;
-        Ok(Self { connection, stop })
+        let (look, wait, mut until) = (stop.clone(), stop.clone(), Instant::now());
+        connection
+            .busy_handler(Some(move |times| {
+                if times == 0 {
+                    until = Instant::now() + BUSY_FOR;
+                }
+                Instant::now() < until && !wait.is_said_within(BUSY_LOOK)
+            }))
+            .map_err(failed)?;
+        connection.progress_handler(STEPS_PER_LOOK, Some(move || look.is_said())).map_err(failed)?;
+        Ok(Self { connection, stop, signal })
+    }
+
+    fn is_to_stop(&self) -> bool {
+        self.stop.is_said() || self.signal.says_stop()
     }
 
     /// Dropped unfinished, a transaction is rolled back with its connection.
@@ -96,15 +134,23 @@ impl Session {
         }
         let mut ran = Ran::default();
         for (number, rendered) in (1..).zip(&batch.statements) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Fault::Statement(number, "stopped before it began".to_owned()));
+            if self.is_to_stop() {
+                return Err(Fault::Stopped);
             }
             let did = self.statement(number, rendered, number == last && batch.want_row)?;
+            if batch.transaction && self.connection.is_autocommit() {
+                return Err(broke(number));
+            }
             let _ = said.blocking_send(did.told(batch, number, &rendered.text)); // the attempt may be gone
             ran = ran.then(did);
         }
         if batch.transaction {
+            if self.is_to_stop() {
+                return Err(Fault::Stopped);
+            }
             control(last, "COMMIT")?;
+        } else if !self.connection.is_autocommit() {
+            return Err(left_open(last));
         }
         Ok(ran)
     }

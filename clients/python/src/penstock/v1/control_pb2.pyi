@@ -16,16 +16,34 @@ class AsOf(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., age_ms: _Optional[int] = ...) -> None: ...
 
 class RegisterRequest(_message.Message):
-    __slots__ = ("document", "file", "dry_run")
+    __slots__ = ("document", "file")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
-    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     document: str
     file: str
-    dry_run: bool
-    def __init__(self, document: _Optional[str] = ..., file: _Optional[str] = ..., dry_run: bool = ...) -> None: ...
+    def __init__(self, document: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...
 
 class RegisterResponse(_message.Message):
+    __slots__ = ("pipeline", "version", "created", "warnings")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    version: int
+    created: bool
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pipeline: _Optional[str] = ..., version: _Optional[int] = ..., created: bool = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class WouldRegisterRequest(_message.Message):
+    __slots__ = ("document", "file")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    document: str
+    file: str
+    def __init__(self, document: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...
+
+class WouldRegisterResponse(_message.Message):
     __slots__ = ("pipeline", "version", "created", "warnings")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]

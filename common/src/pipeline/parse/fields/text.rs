@@ -9,7 +9,7 @@ use super::super::node::{Kind, Node};
 use super::super::scalar::{Core, is_yaml_1_1_bool, resolve};
 use super::super::template::{Names, ROOTS, has_tags};
 use super::{Located, Reader, Template, Uses, describe_scalar};
-use crate::pipeline::Location;
+use crate::pipeline::{self, Location, Task};
 
 /// What the contexts of other tools call what ours has.
 const OTHER_CONTEXTS: [(&str, &str); 14] = [
@@ -44,6 +44,29 @@ impl Reader {
         Some(template.text)
     }
 
+    /// A template of what an event carries: it may name `event` and nothing else.
+    pub(in super::super) fn event_template(&mut self, node: &Node<'_>) -> Option<String> {
+        let text = self.word(node)?;
+        let roots = match self.templates.roots(&text) {
+            Ok(roots) => roots,
+            Err(fault) => {
+                self.found.error(node.at, fault.message, fault.hint);
+                return None;
+            }
+        };
+        let mut others = roots.iter().filter(|root| *root != "event").peekable();
+        let fits = others.peek().is_none();
+        for root in others {
+            let hint = if ROOTS.contains(&root.as_str()) {
+                "there is no run yet: a template of a trigger may use `event`, what it was started by".to_owned()
+            } else {
+                self.found.did_you_mean(root, ["event"], || "a template of a trigger may use `event`, what it was started by".to_owned())
+            };
+            self.found.error(node.at, format!("unknown name `{}` in a template of a trigger", cut(root)), hint);
+        }
+        fits.then_some(text)
+    }
+
     /// A list of templates of the task that is read; `None` if one is wrong.
     pub(in super::super) fn texts(&mut self, node: &Node<'_>, hint: &str) -> Option<Vec<String>> {
         let items = self.items(node, hint);
@@ -67,7 +90,7 @@ impl Reader {
         check: &mut dyn FnMut(&mut Self, Location, &str) -> Option<()>,
     ) -> Option<Value> {
         match node.kind() {
-            Kind::Scalar { text, plain: true } => self.plain(node.at, text, check),
+            Kind::Scalar { text, plain: true, .. } => self.plain(node.at, text, check),
             Kind::Scalar { text, .. } => {
                 check(self, node.at, text)?;
                 Some(Value::from(text.as_ref()))
@@ -103,7 +126,7 @@ impl Reader {
                 if value.is_none() {
                     self.found.error(
                         at,
-                        format!("JSON has no {}", describe_scalar(text, true)),
+                        format!("JSON cannot hold {}", describe_scalar(text, true)),
                         "write a finite number, or put it in quotes",
                     );
                 }
@@ -161,6 +184,11 @@ impl Reader {
         Some(text)
     }
 
+    /// What a task reads of others.
+    pub(in super::super) fn uses_of_task(&mut self, task: &Task) -> pipeline::Uses {
+        self.templates.uses_of(task)
+    }
+
     fn note(&mut self, uses: Uses) {
         if uses.item || !uses.outputs.is_empty() || !uses.previous.is_empty() {
             self.uses.push(uses);
@@ -193,6 +221,9 @@ impl Reader {
             let (of, name) = path.rsplit_once('.').unwrap_or_default();
             let hint = self.found.did_you_mean(name, known.iter().copied(), || format!("it has {}", listed(known.iter().copied())));
             self.found.error(at, format!("`{of}` has no `{}`", cut(name)), hint);
+        }
+        if names.interval {
+            self.intervals_used.push(at);
         }
         self.params_used.extend(names.params.into_iter().map(|value| Located { at, value }));
         Uses { at, outputs: names.outputs, previous: names.previous, item: names.item }

@@ -11,6 +11,7 @@ mod param;
 mod retries;
 mod synonyms;
 mod task;
+mod timing;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,11 @@ pub(in crate::pipeline) use self::param::{PARAM, PARAM_TYPES, Params, RawParam};
 pub(in crate::pipeline) use self::retries::{JITTER, POLICY, RETRIES, RETRYABLE, RawRetries};
 pub(super) use self::synonyms::elsewhere;
 pub(in crate::pipeline) use self::task::{ACTIONS, FLOW, RawSetting, RawTask, SECRET, SETTINGS, TASK, TASKS};
-use super::fields::{Key, Template};
+pub(in crate::pipeline) use self::timing::{
+    CATCHUPS, ENDINGS, LANDING, OVERLAPS, RawGiven, RawLanding, RawSchedule, RawTrigger, RawUpstream, SCHEDULE, SOURCES, TIMINGS, TRIGGER,
+    UPSTREAM, UPSTREAMS,
+};
+use super::fields::{Key, Located, Placed, Template};
 use super::values;
 use crate::pipeline::{Location, schema};
 use crate::{Millis, PipelineName, TaskId};
@@ -45,6 +50,13 @@ pub(in crate::pipeline) struct Top {
     pub(super) max_active_tasks: Option<u32>,
     pub(super) run_timeout: Option<Millis>,
     pub(super) timezone: Option<String>,
+    /// It has one, which is wrong.
+    pub(super) timezone_unclear: bool,
+    pub(super) schedule: Option<RawSchedule>,
+    pub(super) start_date: Option<Placed>,
+    pub(super) end_date: Option<Placed>,
+    pub(super) depends_on_past: Option<Located<bool>>,
+    pub(super) triggers: Vec<RawTrigger>,
     pub(super) env: BTreeMap<String, RawSetting>,
     pub(super) workdir: Option<Template>,
     pub(super) defaults: RawTask,
@@ -69,9 +81,28 @@ pub(in crate::pipeline) const TOP: &[Key<Top>] = &[
     Key::new("run_timeout", "Longest time from a run's start to its end.", schema::duration, |r, n, top| {
         top.run_timeout = r.duration(n, Some(NO_LIMIT));
     }),
-    Key::new("timezone", "The IANA zone of `interval.date` and of times of day, such as Europe/Paris.", schema::text, |r, n, top| {
-        top.timezone = values::timezone(r, n);
+    Key::new(
+        "timezone",
+        "The IANA zone of cron, dates, `interval.date` and times of day, such as Europe/Paris.",
+        schema::text,
+        |r, n, top| {
+            top.timezone = values::timezone(r, n);
+            top.timezone_unclear = top.timezone.is_none();
+        },
+    ),
+    Key::new("schedule", "When it is run by itself; a text is `cron`.", schema::schedule, |r, n, top| {
+        top.schedule = Some(values::schedule(r, n));
     }),
+    Key::new("start_date", "No interval of the schedule begins before: a date, or a time.", schema::date, |r, n, top| {
+        top.start_date = values::date(r, n);
+    }),
+    Key::new("end_date", "No interval of the schedule begins after: a date, included, or a time.", schema::date, |r, n, top| {
+        top.end_date = values::date(r, n);
+    }),
+    Key::new("depends_on_past", "An interval waits until the one before is SUCCESS.", schema::flag, |r, n, top| {
+        top.depends_on_past = r.flag(n).map(|value| Located { at: n.at, value });
+    }),
+    Key::new("triggers", "What else starts runs of it.", schema::triggers, |r, n, top| values::triggers(r, n, &mut top.triggers)),
     Key::new("workdir", "Working directory of all tasks; a template.", schema::text, |r, n, top| top.workdir = r.template(n)),
     Key::new("env", "Variables for the programs of all tasks; values are templates or secrets.", schema::env, |r, n, top| {
         values::env(r, n, &mut top.env);
@@ -80,13 +111,8 @@ pub(in crate::pipeline) const TOP: &[Key<Top>] = &[
         r.mapping(n, &[SETTINGS], &mut top.defaults);
     }),
     Key::new("tasks", "The tasks, by id.", schema::tasks, |r, n, top| values::tasks(r, n, &mut top.tasks)),
-    Key::later("schedule"),
-    Key::later("triggers"),
     Key::later("deadline"),
     Key::later("notify"),
-    Key::later("depends_on_past"),
-    Key::later("start_date"),
-    Key::later("end_date"),
     Key::later("alert_queued_after"),
     Key::later("baseline"),
 ];

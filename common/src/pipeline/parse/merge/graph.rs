@@ -1,5 +1,5 @@
 //! Who waits for whom: the edges as they are written, with groups written out. Tasks are numbered in the order of their ids.
-//! Cycles are not found here.
+//! Cycles are found in [`super::cycles`].
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -85,6 +85,9 @@ impl<'t> Graph<'t> {
         Self { ids, upstreams, has_downstream }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
     pub(super) fn id(&self, task: usize) -> &'t TaskId {
         self.ids[task]
     }

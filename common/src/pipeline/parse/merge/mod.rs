@@ -1,8 +1,10 @@
 //! What is written to what holds: groups written out, defaults merged key by key, and what only the whole document can show.
 
+mod cycles;
 mod flow;
 mod graph;
 mod task;
+mod timing;
 mod uses;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,7 @@ const MAX_DEFAULTS_BYTES: usize = 4 * limits::MAX_DOCUMENT_BYTES;
 /// Checks the document as a whole. `None` only where an error is noted.
 pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
     check_params(r, &top);
+    let timing = timing::timing(r, &top);
     // The document's own `env` and `workdir` are defaults that `defaults` may replace.
     let mut defaults = std::mem::take(&mut top.defaults);
     for (name, value) in std::mem::take(&mut top.env) {
@@ -32,6 +35,7 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
         return None;
     }
     let graph = Graph::of(r, &top.tasks);
+    cycles::check(r, &graph);
     let mapped = flow::check(r, &top.tasks, &graph);
     warn_of_itself(r, &top);
     check_pool_slots(r, &top, &defaults);
@@ -40,6 +44,7 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
     for (number, (id, (_, raw))) in top.tasks.iter().enumerate() {
         tasks.insert(id.clone(), task::task(r, &mut names, number, raw, &defaults));
     }
+    let timing = timing?;
     Some(Document {
         edges: graph.places().collect(),
         tasks: top.tasks.iter().map(|(id, (at, _))| (id.clone(), *at)).collect(),
@@ -54,9 +59,9 @@ pub(super) fn document(r: &mut Reader, mut top: Top) -> Option<Document> {
             max_active_tasks: top.max_active_tasks,
             run_timeout: top.run_timeout,
             timezone: top.timezone,
-            schedule: None,
-            triggers: Vec::new(),
-            depends_on_past: false,
+            schedule: timing.schedule,
+            triggers: timing.triggers,
+            depends_on_past: timing.depends_on_past,
             tasks: tasks.into_iter().map(|(id, task)| Some((id, task?))).collect::<Option<_>>()?,
         },
     })

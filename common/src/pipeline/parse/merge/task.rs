@@ -6,7 +6,7 @@ use super::super::fields::Reader;
 use super::super::keys::{Bounds, RawExpect, RawRetries, RawSetting, RawTask};
 use super::super::values;
 use super::uses::Names;
-use crate::pipeline::{Expect, Retries, Setting, Task};
+use crate::pipeline::{Expect, Retries, Setting, Task, Uses};
 
 /// `None` only where an error is noted.
 pub(super) fn task(r: &mut Reader, names: &mut Names<'_>, number: usize, raw: &RawTask, defaults: &RawTask) -> Option<Task> {
@@ -28,7 +28,7 @@ pub(super) fn task(r: &mut Reader, names: &mut Names<'_>, number: usize, raw: &R
     let expect = expect(r, &raw.expect, &defaults.expect);
     let retries = retries(r, &raw.retries, &defaults.retries);
     let flow = &raw.flow;
-    Some(Task {
+    let mut task = Task {
         description: raw.description.clone(),
         depends_on: names.graph.dependencies(number),
         trigger_rule: flow.trigger_rule.as_ref().map(|rule| rule.value).unwrap_or_default(),
@@ -58,7 +58,10 @@ pub(super) fn task(r: &mut Reader, names: &mut Names<'_>, number: usize, raw: &R
         priority: raw.priority.or(defaults.priority).unwrap_or(plain.priority),
         env: settings(env),
         workdir: workdir.map(|t| t.text.clone()).unwrap_or_default(),
-    })
+        uses: Uses::default(),
+    };
+    task.uses = r.uses_of_task(&task);
+    Some(task)
 }
 
 fn settings(env: BTreeMap<String, RawSetting>) -> BTreeMap<String, Setting> {

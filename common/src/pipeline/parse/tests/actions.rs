@@ -85,7 +85,7 @@ fn requests_that_cannot_be_are_refused() {
     refused_in_task("http: {url: https://x, output: status}", "4:36", "must be one of body, none", "");
     refused_in_task("http: {url: https://x, method: PUT, body: x, json: 1}", "4:56", "both `body` and `json`", "keep one");
     refused_in_task("http: {url: https://x, method: PUT, json: {\"{{ x }}\": 1}}", "4:48", "is not rendered", "only values");
-    refused_in_task("http: {url: https://x, method: PUT, json: [.inf]}", "4:48", "JSON has no", "finite");
+    refused_in_task("http: {url: https://x, method: PUT, json: [.inf]}", "4:48", "JSON cannot hold the number .inf", "finite");
     refused_in_task("http: {url: https://x, method: PUT, json: {a: \"{{ b }}\"}}", "4:51", "unknown name `b`", "params.NAME");
     refused_in_task("http: {url: https://x, headers: {\"a b\": c}}", "4:38", "not a valid header name", "Content-Type");
     refused_in_task("http: {url: https://x, headers: {A: b, a: c}}", "4:44", "the header `a` is there twice", "`A`");
@@ -104,6 +104,7 @@ fn statements_have_binds_of_their_own() {
     let many = sql("sql: {connection: d, run: [select 1, {sql: select $1, bind: [true]}], transaction: false, output: row}");
     assert_eq!(many.statements, [statement("select 1", vec![]), statement("select $1", vec![json!(true)])]);
     assert_eq!((many.transaction, many.keep_row), (false, true));
+    sql("sql: {connection: d, run: [begin, select 1, commit], transaction: false}");
     sql("sql: {connection: d, run: [select $1], bind: [1]}");
     sql("sql: {connection: d, run: {sql: select $1, bind: [1]}}");
 }
@@ -131,6 +132,14 @@ fn statements_that_cannot_be_are_refused() {
     refused_in_task("sql: {connection: d, run: select $1, bind: [[1]]}", "4:49", "a single value", "tojson");
     refused_in_task("sql: {connection: d, run: select $1, bind: [\"{{ x }}\"]}", "4:49", "unknown name `x`", "params");
     refused_in_task("sql: {connection: d, run: select 1, query: select 1}", "4:41", "unknown key `query`", "`run`");
+    let hint = "`transaction: false`";
+    refused_in_task("sql: {connection: d, run: [a, \"/* x */ Commit\"]}", "4:35", "COMMIT within statements that are one", hint);
+    refused_in_task(
+        "sql: {connection: d, run: [{sql: \"--\\nend\"}]}",
+        "4:38",
+        "END within statements that are one transaction (line 2",
+        hint,
+    );
     warned(&in_task("sql: {connection: d, run: \"select $2\", bind: [1]}"), "4:31", "uses $2, and `bind` has 1 value", "each");
     warned(&in_task("sql: {connection: d, run: \"select 1\", bind: [1]}"), "4:31", "the statement uses no $1", "$1 where");
 }

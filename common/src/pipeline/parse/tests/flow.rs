@@ -231,3 +231,31 @@ fn errors_of_the_whole_document_are_told_together() {
     let places: Vec<_> = bad(&text).iter().map(|d| format!("{}:{}", d.at.line, d.at.column)).collect();
     assert_eq!(places, ["3:31", "3:46", "4:32", "4:35", "4:46", "5:27"]);
 }
+
+#[test]
+fn cycles_are_told_with_the_other_errors_each_part_that_goes_round_once() {
+    let text = "pipeline: p\ntasks:
+  a: {noop: true, depends_on: [c]}
+  b: {noop: true, depends_on: [a], retry: 3}
+  c: {noop: true, depends_on: [b, nope]}
+  d: {noop: true, depends_on: [c]}
+  x: {noop: true, group: g, depends_on: [y]}
+  y: {noop: true, depends_on: [g]}
+  z: {noop: true, depends_on: [x, z]}\n";
+    let found: Vec<_> = bad(text).into_iter().map(|d| (d.at.line, d.at.column, d.message)).collect();
+    let cycle = |names: &str| format!("the tasks wait for each other in a cycle: {names}");
+    assert_eq!(found.len(), 5, "{found:?}");
+    assert_eq!((found[0].0, found[0].1, &found[0].2), (4, 32, &cycle("a -> b -> c -> a")));
+    assert!(found[1].0 == 4 && found[1].2.contains("`retry`"), "{found:?}");
+    assert!(found[2].0 == 5 && found[2].2.contains("`nope`"), "{found:?}");
+    assert_eq!((found[3].0, found[3].1, &found[3].2), (8, 32, &cycle("x -> y -> x")));
+    assert!(found[4].2.contains("itself"), "{found:?}");
+}
+
+#[test]
+fn a_cycle_of_a_hundred_thousand_tasks_is_told_in_few_words() {
+    let tasks: String = (0..100_000).map(|i| format!("  t{i:05}: {{noop: true, depends_on: t{:05}}}\n", (i + 99_999) % 100_000)).collect();
+    let list = bad(&format!("pipeline: p\ntasks:\n{tasks}"));
+    assert_eq!(list.len(), 1);
+    assert!(list[0].message.ends_with("t00019 -> … 99980 more … -> t00000"), "{}", list[0].message);
+}

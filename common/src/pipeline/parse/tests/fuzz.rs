@@ -6,7 +6,7 @@ use super::{EVERYTHING, FULL};
 use crate::pipeline::{Pipeline, parse};
 
 /// Pieces that mean something to YAML, templates or the document.
-const PIECES: [&str; 60] = [
+const PIECES: [&str; 72] = [
     "\n",
     "  ",
     "\n  ",
@@ -67,6 +67,18 @@ const PIECES: [&str; 60] = [
     "staging",
     "range: 9223372036854775807",
     "%",
+    "schedule: ",
+    "cron: ",
+    "0 2 31 2 *",
+    "*/15",
+    "@daily",
+    "every: ",
+    "start_date: 2024-01-31",
+    "T25:00",
+    "depends_on_past: true",
+    "triggers: [{name: a, ",
+    "file: /x/[",
+    "event",
 ];
 
 proptest! {

@@ -114,8 +114,8 @@ fn pairs_that_cannot_be_are_refused() {
     let three = "pipeline: p\ntasks:\n  a: {noop: true, for_each: [1]}\n  b: {noop: true, for_each: [1, 2]}\n  c: {noop: true, depends_on: [\"a[*]\", \
                  \"b[*]\"]}\n";
     refused(three, "5:40", "`b` has 2 instances and `a` has 1", "for all instances");
-    // A cycle is the plan's to find; here it is only no reason to run for ever.
-    good(&two("noop: true, depends_on: \"b[*]\"", "noop: true, depends_on: \"a[*]\""));
+    // Pairs in a circle are no reason to run for ever.
+    refused(&two("noop: true, depends_on: \"b[*]\"", "noop: true, depends_on: \"a[*]\""), "4:31", "in a cycle: a -> b -> a", "remove one");
     refused_in_task("depends_on: \"a[*]\"", "4:17", "depends on itself", "remove");
 }
 

@@ -8,8 +8,8 @@ use super::{EVERYTHING, FULL, good};
 use crate::pipeline::parse::fields::Key;
 use crate::pipeline::parse::found::Found;
 use crate::pipeline::parse::keys::{
-    APPROVE, CHILD, CONTAINER, EXPECT, HTTP, PARAM, POLICY, RANGE, RECORDS, REJECTED, RETRIES, SECRET, SETTINGS, SQL, STATEMENT, TASKS,
-    TOP, WAIT,
+    APPROVE, CHILD, CONTAINER, EXPECT, HTTP, LANDING, PARAM, POLICY, RANGE, RECORDS, REJECTED, RETRIES, SCHEDULE, SECRET, SETTINGS, SQL,
+    STATEMENT, TASKS, TOP, TRIGGER, UPSTREAM, UPSTREAMS, WAIT,
 };
 use crate::pipeline::parse::node::{Kind, Node, read};
 use crate::pipeline::parse::scalar::{Core, resolve};
@@ -19,7 +19,7 @@ use crate::pipeline::schema;
 fn to_json(text: &str) -> Value {
     fn value(node: &Node<'_>) -> Value {
         match node.kind() {
-            Kind::Scalar { text, plain } => match (resolve(text), plain) {
+            Kind::Scalar { text, plain, .. } => match (resolve(text), plain) {
                 (Core::Null, true) => Value::Null,
                 (Core::Bool(b), true) => b.into(),
                 (Core::Int(Some(n)), true) => n.into(),
@@ -124,6 +124,14 @@ fn the_schema_accepts_what_the_parser_accepts() {
         ("sql: drop", "sq: drop"),
         ("noop: true", "noop: true, shell: x"),
         ("pull: always", "pull: sometimes"),
+        ("overlap: queue", "overlap: wait"),
+        ("max_queued: 50", "max_queued: 0"),
+        ("delay: 30m", "every: 5m"),
+        ("when: any", "when: failed"),
+        ("name: api, ", ""),
+        ("event: claims.ready", "event: claims.ready, file: /x"),
+        ("existing: false", "exists: false"),
+        ("depends_on_past: true", "depends_on_past: 1"),
     ] {
         let schema = schema();
         let text = EVERYTHING.replace("run: drop", "run: {sql: drop").replace("tmp cascade}", "tmp cascade}}");
@@ -166,6 +174,11 @@ fn the_large_example_uses_every_key_and_means_something() {
     uses(RECORDS, &found);
     uses(REJECTED, &found);
     uses(SECRET, &found);
+    uses(SCHEDULE, &found);
+    uses(TRIGGER, &found);
+    uses(LANDING, &found);
+    uses(UPSTREAM, &found);
+    uses(UPSTREAMS, &found);
     let document = good(EVERYTHING);
     assert_eq!(document.warnings, []);
     let kinds: BTreeSet<_> = document.pipeline.tasks.values().map(|task| task.action.kind()).collect();
@@ -189,6 +202,12 @@ fn the_schema_and_the_parser_know_the_same_keys() {
     }
     let s = schema();
     same(&[TOP], &s);
+    same(&[SCHEDULE], &s["properties"]["schedule"]["anyOf"][1]);
+    let trigger = &s["properties"]["triggers"]["items"];
+    same(&[TRIGGER], trigger);
+    same(&[LANDING], &trigger["properties"]["file"]["anyOf"][1]);
+    same(&[UPSTREAM], &trigger["properties"]["pipeline"]["anyOf"][1]);
+    same(&[UPSTREAMS], &trigger["properties"]["pipelines"]["anyOf"][1]);
     let task = &s["properties"]["tasks"]["additionalProperties"];
     same(TASKS, task);
     same(&[SETTINGS], &s["properties"]["defaults"]);

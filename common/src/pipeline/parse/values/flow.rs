@@ -33,7 +33,7 @@ pub(in super::super) fn depends_on(r: &mut Reader, node: &Node<'_>, flow: &mut R
 
 fn upstream_item(r: &mut Reader, node: &Node<'_>, flow: &mut RawFlow) {
     match node.kind() {
-        Kind::Scalar { text, plain } if !(*plain && resolve(text) == Core::Null) => upstream(r, node.at, text, None, flow),
+        Kind::Scalar { text, plain, .. } if !(*plain && resolve(text) == Core::Null) => upstream(r, node.at, text, None, flow),
         _ => {
             flow.depends_on_unclear = true;
             let hint = match node.kind() {
@@ -89,7 +89,7 @@ pub(in super::super) fn for_each(r: &mut Reader, node: &Node<'_>) -> Option<ForE
             r.refuse(node.at, "is no template", hint);
             None
         }
-        Kind::Scalar { text, plain } => {
+        Kind::Scalar { text, plain, .. } => {
             let parts: Vec<&str> = text.split('.').collect();
             match parts[..] {
                 ["outputs", task, key] if is_identifier(key) => {
@@ -192,7 +192,7 @@ pub(in super::super) fn length(from: i64, to: i64, step: i64) -> u128 {
 
 pub(in super::super) fn max_failed(r: &mut Reader, node: &Node<'_>) -> Option<MaxFailed> {
     const EXPECTED: &str = "a number of instances, or a part such as 1%";
-    let Kind::Scalar { text, plain } = node.kind() else {
+    let Kind::Scalar { text, plain, .. } = node.kind() else {
         r.mismatch(node, EXPECTED, "");
         return None;
     };

@@ -10,6 +10,7 @@ mod retries;
 mod scheduled;
 mod sql;
 mod task;
+mod timing;
 mod wait;
 mod zone;
 
@@ -24,6 +25,10 @@ pub(super) use self::retries::{backoff, check_delays, exit_codes, policy, reason
 pub(super) use self::scheduled::{approve, child, child_name, child_params, message};
 pub(super) use self::sql::{bind, connection, sql, statement, statements};
 pub(super) use self::task::tasks;
+pub(super) use self::timing::{
+    catchup, cron, date, event, grace, landing, landing_path, period, schedule, trigger_name, trigger_params, triggers, upstream,
+    upstream_names, upstreams,
+};
 pub(super) use self::wait::{every, file, time, wait};
 pub(super) use self::zone::timezone;
 
@@ -38,7 +43,7 @@ fn short_or_mapping<T: Default>(r: &mut Reader, node: &Node<'_>, table: &'static
             r.mapping(node, &[table], &mut raw);
             lacks(r, node, main);
         }
-        Kind::Scalar { text, plain } if !(*plain && super::scalar::resolve(text) == super::scalar::Core::Null) => {
+        Kind::Scalar { text, plain, .. } if !(*plain && super::scalar::resolve(text) == super::scalar::Core::Null) => {
             r.short(node, table, main, &mut raw);
         }
         _ => {

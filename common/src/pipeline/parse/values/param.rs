@@ -19,7 +19,7 @@ pub(in crate::pipeline) struct Scalar {
 
 pub(in super::super) fn scalar(r: &mut Reader, node: &Node<'_>) -> Option<Located<Scalar>> {
     match node.kind() {
-        Kind::Scalar { text, plain } => Some(Located { at: node.at, value: Scalar { text: text.clone().into_owned(), plain: *plain } }),
+        Kind::Scalar { text, plain, .. } => Some(Located { at: node.at, value: Scalar { text: text.clone().into_owned(), plain: *plain } }),
         _ => {
             r.mismatch(node, "a single value", "parameters are text, numbers and booleans");
             None

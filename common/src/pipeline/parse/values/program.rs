@@ -6,7 +6,7 @@ use super::super::node::{Kind, Node};
 use super::super::scalar::{Core, resolve};
 
 pub(in super::super) fn argv(r: &mut Reader, node: &Node<'_>) -> Option<Vec<String>> {
-    if let Kind::Scalar { text, plain } = node.kind()
+    if let Kind::Scalar { text, plain, .. } = node.kind()
         && !(*plain && resolve(text) == Core::Null)
     {
         let words: Vec<&str> = text.split_whitespace().collect();
@@ -35,7 +35,7 @@ pub(in super::super) fn script(r: &mut Reader, node: &Node<'_>) -> Option<String
 
 pub(in super::super) fn noop(r: &mut Reader, node: &Node<'_>) -> bool {
     match node.kind() {
-        Kind::Scalar { text, plain: true } if resolve(text) == Core::Bool(true) => true,
+        Kind::Scalar { text, plain: true, .. } if resolve(text) == Core::Bool(true) => true,
         _ => {
             r.mismatch(node, "true", "write `noop: true`, or remove the key");
             false

@@ -11,7 +11,7 @@ use crate::pipeline::{ExitPolicy, Location};
 use crate::{Millis, Reason};
 
 pub(in super::super) fn retries(r: &mut Reader, node: &Node<'_>, into: &mut RawRetries) {
-    if matches!(node.kind(), Kind::Scalar { text, plain } if !(*plain && resolve(text) == Core::Null)) {
+    if matches!(node.kind(), Kind::Scalar { text, plain, .. } if !(*plain && resolve(text) == Core::Null)) {
         into.max = r.integer(node, 0, i64::from(u32::MAX));
         return;
     }

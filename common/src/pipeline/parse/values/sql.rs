@@ -9,6 +9,7 @@ use super::super::node::{Kind, Node};
 use super::{has, lacks};
 use crate::ids::is_dotted_name;
 use crate::pipeline::{Sql, Statement};
+use crate::sql::control;
 
 const EXAMPLE: &str = "write connection: NAME and run: \"insert into t values ($1)\"";
 
@@ -36,15 +37,19 @@ pub(in super::super) fn sql(r: &mut Reader, node: &Node<'_>) -> Option<Sql> {
             }
         }
     }
+    let transaction = raw.transaction.unwrap_or(true);
     let statements: Option<Vec<_>> = statements
         .into_iter()
         .map(|RawStatement { sql, bind }| {
             let (text, bind) = (sql?, bind.unwrap_or_default());
             check_placeholders(r, &text, bind.len());
+            if transaction {
+                check_control(r, &text);
+            }
             Some(Statement { text: text.value, bind })
         })
         .collect();
-    Some(Sql { connection: raw.connection?, statements: statements?, transaction: raw.transaction.unwrap_or(true), keep_row: raw.keep_row })
+    Some(Sql { connection: raw.connection?, statements: statements?, transaction, keep_row: raw.keep_row })
 }
 
 pub(in super::super) fn connection(r: &mut Reader, node: &Node<'_>) -> Option<String> {
@@ -107,6 +112,15 @@ pub(in super::super) fn bind(r: &mut Reader, node: &Node<'_>) -> Option<Vec<Valu
         }
     }
     (values.len() == items.len()).then_some(values)
+}
+
+/// Refuses what would end the transaction that the statements are.
+fn check_control(r: &mut Reader, sql: &Located<String>) {
+    let Some(control) = control(&sql.value) else { return };
+    let line = if control.line > 1 { format!(" (line {} of the text)", control.line) } else { String::new() };
+    let message = format!("{} within statements that are one transaction{line}", control.words);
+    let hint = "remove it, or say `transaction: false`, or make it tasks of their own: each task is a transaction";
+    r.found.error(sql.at, message, hint);
 }
 
 /// Warns where a statement and its values cannot belong together.

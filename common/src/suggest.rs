@@ -2,7 +2,7 @@
 
 /// The candidate nearest to `found`, if it is near enough to be a slip of the pen. `budget` is lowered by one for each
 /// candidate and ten more for each comparison, so that a document with many errors cannot ask for quadratic work.
-pub(super) fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>, budget: &mut usize) -> Option<&'a str> {
+pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>, budget: &mut usize) -> Option<&'a str> {
     const LONGEST: usize = 64;
     if found.len() > LONGEST {
         return None;

@@ -1,0 +1,73 @@
+//! Triggers and events.
+
+use penstock_common::pipeline::TriggerSource;
+use penstock_common::{PipelineName, RequestId, ids};
+use penstock_proto::v1;
+use penstock_scheduler::calendar::TriggerView;
+use penstock_scheduler::{Answer, Emitted, Input};
+use tonic::Status;
+
+use super::control::{Control, as_of, digest_of, unexpected};
+use super::status;
+
+impl Control {
+    pub(super) async fn triggers(&self, request: v1::ListTriggersRequest) -> Result<v1::ListTriggersResponse, Status> {
+        let of = match request.pipeline.as_str() {
+            "" => None,
+            name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
+        };
+        if let Some(name) = &of {
+            self.calendar(name).await?;
+        }
+        let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.triggers(of.as_ref()), seen)).await?;
+        Ok(v1::ListTriggersResponse { as_of: as_of(seen), triggers: all.into_iter().map(wire).collect() })
+    }
+
+    pub(super) async fn emit(&self, request: v1::EmitEventRequest) -> Result<v1::EmitEventResponse, Status> {
+        let v1::EmitEventRequest { id, name, payload, by } = request;
+        let request = RequestId::parse(&id).map_err(|e| status::invalid(&e))?;
+        if !ids::is_dotted_name(&name) {
+            let rule = "a lower-case letter, then at most 62 of a-z, 0-9, _, . and -";
+            return Err(Status::invalid_argument(format!("{name:?} is no name of an event: use {rule}, such as claims.ready")));
+        }
+        let payload = if payload.is_empty() { "{}".to_owned() } else { payload };
+        let _: serde_json::Value =
+            serde_json::from_str(&payload).map_err(|e| Status::invalid_argument(format!("payload: JSON is expected: {e}")))?;
+        let digest = digest_of(&[&name, &payload]);
+        let emitted = Emitted { request, name: name.into(), payload: payload.into(), by: by.into(), digest };
+        match self.handle.submit(Input::EmitEvent(emitted)).await? {
+            (Answer::Event(event), seq) => Ok(v1::EmitEventResponse { event, seq: seq.0 }),
+            (other, _) => Err(unexpected(&other)),
+        }
+    }
+
+    pub(super) async fn dead_events(&self, request: v1::ListDeadEventsRequest) -> Result<v1::ListDeadEventsResponse, Status> {
+        let limit = match request.limit as usize {
+            0 => 100,
+            n => n.min(1_000),
+        };
+        let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.dead_events(limit), seen)).await?;
+        Ok(v1::ListDeadEventsResponse { as_of: as_of(seen), events: all.into_iter().map(Into::into).collect() })
+    }
+}
+
+fn wire(view: TriggerView) -> v1::TriggerInfo {
+    let (kind, of) = match view.spec.as_ref().map(|spec| &spec.source) {
+        None => ("schedule", view.times.clone()),
+        Some(TriggerSource::Event(name)) => ("event", name.clone()),
+        Some(TriggerSource::Pipelines { names, .. }) => ("pipelines", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        Some(TriggerSource::File { path, .. }) => ("file", path.clone()),
+    };
+    let (gathered, starts_at) = view.gathered.unwrap_or_default();
+    v1::TriggerInfo {
+        pipeline: view.pipeline.to_string(),
+        name: view.name().to_owned(),
+        kind: kind.to_owned(),
+        of,
+        gathered: u32::try_from(gathered).unwrap_or(u32::MAX),
+        starts_at_ms: starts_at.0,
+        files: u32::try_from(view.files).unwrap_or(u32::MAX),
+        trouble: String::new(),
+        paused: view.paused.map(Into::into),
+    }
+}
