@@ -9,7 +9,7 @@ use penstock_proto::v1;
 use penstock_scheduler::{Answer, Input, Rejection, Scheduler};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::files::FileTrouble;
+use crate::files::{FileTrouble, Key};
 use crate::sessions::Sessions;
 
 /// Who leads, as this node knows it.
@@ -121,8 +121,7 @@ pub(crate) struct Handle {
     pub(crate) trouble: watch::Receiver<Option<Trouble>>,
     /// Why schedules do not fire, if the leader's wall clock is not to be trusted.
     pub(crate) clock_trouble: watch::Receiver<Option<String>>,
-    /// What is wrong with the files of triggers, as the leader finds it.
-    pub(crate) file_trouble: watch::Receiver<FileTrouble>,
+    file_trouble: watch::Receiver<FileTrouble>,
     pub(crate) checkpoint: watch::Receiver<Seq>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -188,6 +187,12 @@ impl Handle {
     }
 
     /// Whether this node leads and the store takes what is new.
+    /// What is wrong with the files of a trigger, as the leader finds it; on others nothing is known.
+    #[allow(dead_code, reason = "for the list of triggers")]
+    pub(crate) fn file_trouble(&self, key: &Key) -> Option<Arc<str>> {
+        self.file_trouble.borrow().get(key).cloned()
+    }
+
     pub(crate) fn room(&self) -> Result<(), Refusal> {
         self.leading()?;
         match &*self.trouble.borrow() {

@@ -86,7 +86,7 @@ async fn call(
         payload: payload.into(),
         by: format!("webhook {pipeline}/{trigger}").into(),
     };
-    match hooks.handle.command(Input::EmitEvent(emitted)).await.map_err(refused)? {
+    match hooks.handle.submit(Input::EmitEvent(emitted)).await.map_err(refused)? {
         (Answer::Event(event), _) => Ok(json(StatusCode::ACCEPTED, &json!({ "event": event }))),
         (answer, _) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("the event was answered with {answer:?}"), false)),
     }

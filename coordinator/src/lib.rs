@@ -12,6 +12,8 @@ mod archive;
 mod checkpoint;
 mod chores;
 mod clock;
+#[cfg(test)]
+mod desk;
 mod driver;
 mod entry;
 mod files;

@@ -76,13 +76,17 @@ impl Watched {
             let (pipeline, trigger) = key.clone();
             let partial = all && number < last;
             let input = Input::FilesFound { pipeline, trigger, found: found.clone(), gone: gone.clone(), partial };
-            match handle.command(input).await {
+            match handle.submit(input).await {
                 Ok(_) => {
                     let known = self.known.get_or_insert_default();
                     known.extend(found.into_iter().map(|file| (file.path, file.version)));
                     known.retain(|path, _| !gone.contains(path));
                 }
                 Err(Refusal::Overloaded(_)) => return,
+                Err(Refusal::NoSpace(_)) => {
+                    self.trouble = Some("the store has no room for new runs: what was found is told again when it has".to_owned());
+                    return;
+                }
                 Err(refusal) => {
                     if let Refusal::Rejected(Rejection::Overloaded { limit, .. }) = refusal {
                         self.trouble = Some(format!("there is no room for what was found (the limit is {limit}): it is told again at the next look"));
