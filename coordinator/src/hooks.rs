@@ -172,3 +172,6 @@ fn refused(refusal: Refusal) -> Refused {
         Refusal::Rejected(_) => Refused(StatusCode::UNPROCESSABLE_ENTITY, why, false),
     }
 }
+
+#[cfg(test)]
+mod tests;
