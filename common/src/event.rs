@@ -78,8 +78,11 @@ pub enum Event {
     GatheredMissed { pipeline: PipelineName, trigger: TriggerName, why: Arc<str>, at: Timestamp },
     /// Every trigger has seen it; `dead`: there was none for it.
     EventHandled { event: EventNo, dead: Option<Arc<str>> },
-    /// A trigger knows these files (path, version) without a run of their own, and forgets those without a version.
-    FilesSeen { pipeline: PipelineName, trigger: TriggerName, files: Vec<(Arc<str>, Option<Arc<str>>)> },
+    /// A trigger knows these files (path, version) without a run of their own, and forgets those without a version. `partial`: of its
+    /// first look, which only notes what is there, more is to come.
+    FilesSeen { pipeline: PipelineName, trigger: TriggerName, files: Vec<(Arc<str>, Option<Arc<str>>)>, partial: bool },
+    /// Who calls the webhook of a trigger must show a token with this digest; `None`: nobody may call it.
+    TriggerTokenSet { pipeline: PipelineName, trigger: TriggerName, digest: Option<Digest>, audit: Audit },
     /// A backfill exists: its runs are made in turn.
     BackfillCreated(Box<BackfillRecord>),
     /// A backfill makes no further run, or does again.
@@ -225,6 +228,7 @@ impl Event {
             | Self::TriggerSaw { .. }
             | Self::EventHandled { .. }
             | Self::FilesSeen { .. }
+            | Self::TriggerTokenSet { .. }
             | Self::BackfillPaused { .. }
             | Self::BackfillCancelled { .. }
             | Self::BackfillEnded { .. }

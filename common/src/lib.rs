@@ -15,6 +15,7 @@ pub mod lease;
 pub mod limits;
 pub mod metrics;
 pub mod paths;
+pub mod pattern;
 pub mod pipeline;
 pub mod record;
 pub mod schedule;

@@ -271,6 +271,10 @@ pub struct TimetableRecord {
     pub gathered: Vec<GatheredRecord>,
     /// The files that its triggers have seen: trigger, path, version.
     pub files: Vec<(TriggerName, Vec<(Arc<str>, Arc<str>)>)>,
+    /// Triggers of whose first look, which only notes what is there, more is to come.
+    pub noting: Vec<TriggerName>,
+    /// Digests of the tokens that open webhooks of its triggers.
+    pub tokens: Vec<(TriggerName, Digest)>,
     /// Intervals that were skipped, by reason.
     pub skipped: Vec<(SkipReason, u64)>,
     /// What became of its intervals.

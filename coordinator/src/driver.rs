@@ -30,7 +30,8 @@ use crate::checkpoint::{Due, Policy};
 use crate::chores::{keep_house, watch_candidates, write_checkpoints};
 use crate::clock::{Clock, TermClock};
 use crate::entry::{self, Header};
-use crate::handle::{AsOf, Command, Queues, Read, Refusal, Reported, Role, Subscribe};
+use crate::files::{FileTrouble, watch_files};
+use crate::handle::{AsOf, Command, Handle, Queues, Read, Refusal, Reported, Role, Subscribe};
 use crate::held::{Batch, Held, InFlight, Work};
 use crate::replica::Replica;
 use crate::sessions::{Lost, Sessions};
@@ -56,6 +57,8 @@ pub(crate) struct Term<'a> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
     pub(crate) retention: Retention,
+    /// For what the leader does beside its loop and decides through it.
+    pub(crate) handle: Handle,
 }
 
 struct Driver<'a> {
@@ -103,6 +106,7 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
         tokio::spawn(write_checkpoints(fenced.clone(), term.replica.journal.clone(), term.policy, due, written_tx)),
         tokio::spawn(keep_house(fenced.clone(), keys, term.retention, term.clock.clone(), term.queues.trouble.clone())),
+        tokio::spawn(watch_files(term.handle.clone(), term.clock.clone(), term.queues.file_trouble.clone())),
     ];
     let epoch = Epoch { incarnation: term.replica.incarnation, revision: term.candidacy.created() };
     let time = TermClock::start(&*term.clock, term.replica.now);
@@ -132,6 +136,7 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     }
     driver.term.queues.trouble.send_replace(None);
     driver.term.queues.clock_trouble.send_replace(None);
+    driver.term.queues.file_trouble.send_replace(FileTrouble::new());
     driver.term.replica.watchers.clear();
     tracing::info!(%epoch, ?ended, "the term is over");
     ended

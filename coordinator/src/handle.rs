@@ -9,6 +9,7 @@ use penstock_proto::v1;
 use penstock_scheduler::{Answer, Input, Rejection, Scheduler};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::files::{FileTrouble, Key};
 use crate::sessions::Sessions;
 
 /// Who leads, as this node knows it.
@@ -104,6 +105,7 @@ pub(crate) struct Queues {
     pub(crate) role: watch::Sender<Role>,
     pub(crate) trouble: Arc<watch::Sender<Option<Trouble>>>,
     pub(crate) clock_trouble: watch::Sender<Option<String>>,
+    pub(crate) file_trouble: Arc<watch::Sender<FileTrouble>>,
     pub(crate) checkpoint: watch::Sender<Seq>,
 }
 
@@ -119,6 +121,7 @@ pub(crate) struct Handle {
     pub(crate) trouble: watch::Receiver<Option<Trouble>>,
     /// Why schedules do not fire, if the leader's wall clock is not to be trusted.
     pub(crate) clock_trouble: watch::Receiver<Option<String>>,
+    file_trouble: watch::Receiver<FileTrouble>,
     pub(crate) checkpoint: watch::Receiver<Seq>,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -134,8 +137,9 @@ pub(crate) fn queues(sessions: Arc<Sessions>) -> (Handle, Queues) {
     let (role_tx, role) = watch::channel(Role::Starting);
     let (trouble_tx, trouble) = watch::channel(None);
     let (clock_trouble_tx, clock_trouble) = watch::channel(None);
+    let (file_trouble_tx, file_trouble) = watch::channel(FileTrouble::new());
     let (checkpoint_tx, checkpoint) = watch::channel(Seq(0));
-    let handle = Handle { reports, commands, submits, reads, subscriptions, role, trouble, clock_trouble, checkpoint, sessions };
+    let handle = Handle { reports, commands, submits, reads, subscriptions, role, trouble, clock_trouble, file_trouble, checkpoint, sessions };
     let queues = Queues {
         reports: reports_rx,
         commands: commands_rx,
@@ -145,6 +149,7 @@ pub(crate) fn queues(sessions: Arc<Sessions>) -> (Handle, Queues) {
         role: role_tx,
         trouble: Arc::new(trouble_tx),
         clock_trouble: clock_trouble_tx,
+        file_trouble: Arc::new(file_trouble_tx),
         checkpoint: checkpoint_tx,
     };
     (handle, queues)
@@ -182,6 +187,12 @@ impl Handle {
     }
 
     /// Whether this node leads and the store takes what is new.
+    /// What is wrong with the files of a trigger, as the leader finds it; on others nothing is known.
+    #[allow(dead_code, reason = "for the list of triggers")]
+    pub(crate) fn file_trouble(&self, key: &Key) -> Option<Arc<str>> {
+        self.file_trouble.borrow().get(key).cloned()
+    }
+
     pub(crate) fn room(&self) -> Result<(), Refusal> {
         self.leading()?;
         match &*self.trouble.borrow() {

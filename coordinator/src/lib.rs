@@ -12,10 +12,14 @@ mod archive;
 mod checkpoint;
 mod chores;
 mod clock;
+#[cfg(test)]
+mod desk;
 mod driver;
 mod entry;
+mod files;
 mod handle;
 mod held;
+mod hooks;
 mod node;
 mod replica;
 mod sanity;
@@ -110,6 +114,7 @@ where
         sessions,
         policy: config.checkpoints,
         retention: config.retention,
+        handle: handle.clone(),
     };
     let control = api::control::Control {
         handle: handle.clone(),

@@ -18,7 +18,7 @@ use crate::checkpoint::Policy;
 use crate::clock::Clock;
 use crate::driver::{self, Ended, Term};
 use crate::entry::{self, Header};
-use crate::handle::{AsOf, Leader, Queues, Refusal, Role};
+use crate::handle::{AsOf, Handle, Leader, Queues, Refusal, Role};
 use crate::replica::{ReplayError, Replica};
 use crate::sessions::Sessions;
 use crate::takeover;
@@ -36,6 +36,7 @@ pub(crate) struct Node {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) policy: Policy,
     pub(crate) retention: Retention,
+    pub(crate) handle: Handle,
 }
 
 /// Why a node cannot go on.
@@ -191,6 +192,7 @@ impl Node {
             clock: self.clock.clone(),
             policy: self.policy,
             retention: self.retention,
+            handle: self.handle.clone(),
         };
         match driver::lead(term, stop).await {
             Ended::Stepped => Ok(()),

@@ -1,12 +1,14 @@
-//! HTTP: `/healthz` (the process answers), `/readyz` (it knows who leads). The allow-list is this file.
+//! HTTP: `/healthz` (the process answers), `/readyz` (it knows who leads), webhooks. The allow-list is this file.
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 
 use crate::handle::{Handle, Role};
+use crate::hooks;
 
 pub(crate) fn router(handle: Handle) -> Router {
+    let hooks = hooks::router(handle.clone());
     let ready = move || {
         let ready = match &*handle.role.borrow() {
             Role::Leader(_) | Role::Follower(Some(_)) => (StatusCode::OK, "ready\n"),
@@ -14,5 +16,5 @@ pub(crate) fn router(handle: Handle) -> Router {
         };
         std::future::ready(ready)
     };
-    Router::new().route("/healthz", get(|| std::future::ready("ok\n"))).route("/readyz", get(ready))
+    Router::new().route("/healthz", get(|| std::future::ready("ok\n"))).route("/readyz", get(ready)).merge(hooks)
 }

@@ -170,7 +170,7 @@ impl From<Event> for v1::Event {
             Event::EventHandled { event, dead } => {
                 Kind::EventHandled(v1::EventHandled { event: event.0, dead: dead.map_or(String::new(), |why| why.to_string()) })
             }
-            Event::FilesSeen { pipeline, trigger, files } => Kind::FilesSeen(v1::FilesSeen {
+            Event::FilesSeen { pipeline, trigger, files, partial } => Kind::FilesSeen(v1::FilesSeen {
                 pipeline: pipeline.full().to_owned(),
                 trigger: trigger.to_string(),
                 files: files
@@ -180,6 +180,13 @@ impl From<Event> for v1::Event {
                         version: version.map_or(String::new(), |v| v.to_string()),
                     })
                     .collect(),
+                partial,
+            }),
+            Event::TriggerTokenSet { pipeline, trigger, digest, audit } => Kind::TriggerTokenSet(v1::TriggerTokenSet {
+                pipeline: pipeline.full().to_owned(),
+                trigger: trigger.to_string(),
+                digest: digest.map_or_else(Default::default, |digest| digest.0.to_vec().into()),
+                audit: Some(audit.into()),
             }),
             Event::BackfillCreated(backfill) => Kind::BackfillCreated((*backfill).into()),
             Event::BackfillPaused { backfill, paused, audit } => {
@@ -354,8 +361,14 @@ impl TryFrom<v1::Event> for Event {
             Kind::FilesSeen(e) => {
                 let file = |f: v1::SeenFile| (f.path.into(), (!f.version.is_empty()).then(|| f.version.into()));
                 let (pipeline, trigger) = (id("pipeline", &e.pipeline)?, id("trigger", &e.trigger)?);
-                Self::FilesSeen { pipeline, trigger, files: e.files.into_iter().map(file).collect() }
+                Self::FilesSeen { pipeline, trigger, files: e.files.into_iter().map(file).collect(), partial: e.partial }
             }
+            Kind::TriggerTokenSet(e) => Self::TriggerTokenSet {
+                pipeline: id("pipeline", &e.pipeline)?,
+                trigger: id("trigger", &e.trigger)?,
+                digest: (!e.digest.is_empty()).then(|| digest(&e.digest)).transpose()?,
+                audit: audit(e.audit)?,
+            },
             Kind::BackfillCreated(e) => Self::BackfillCreated(Box::new(e.try_into()?)),
             Kind::BackfillPaused(e) => {
                 Self::BackfillPaused { backfill: id("backfill", &e.backfill)?, paused: e.paused, audit: audit(e.audit)? }

@@ -2,10 +2,10 @@
 
 use penstock_common::event::Cause;
 use penstock_common::record::{Audit, BackfillRecord, LedgerRange, Outcome, SkipReason, TimetableRecord};
-use penstock_common::{EventNo, Interval, TaskId, Timestamp, TriggerName};
+use penstock_common::{Digest, EventNo, Interval, TaskId, Timestamp, TriggerName};
 
 use crate::happening::{files, files_of};
-use crate::types::{Malformed, id, malformed, ms, required, state_of, time, unflat};
+use crate::types::{Malformed, digest, id, malformed, ms, required, state_of, time, unflat};
 use crate::v1::{self, cause::Kind};
 
 pub(crate) fn skip_reason(word: &str) -> Result<SkipReason, Malformed> {
@@ -68,6 +68,7 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
 
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
+        let token = |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec().into() };
         let paused = |(trigger, audit): (TriggerName, Audit)| v1::PausedTrigger { trigger: trigger.to_string(), audit: Some(audit.into()) };
         let of_tasks = |(tasks, ranges): (Vec<TaskId>, Vec<LedgerRange>)| v1::TaskLedger {
             tasks: tasks.iter().map(ToString::to_string).collect(),
@@ -80,6 +81,8 @@ impl From<TimetableRecord> for v1::Timetable {
             ledger: Some(ledger_of(t.ledger)),
             gathered: t.gathered.into_iter().map(Into::into).collect(),
             files: t.files.into_iter().map(files).collect(),
+            noting: t.noting.iter().map(ToString::to_string).collect(),
+            tokens: t.tokens.into_iter().map(token).collect(),
             tasks: t.tasks.into_iter().map(of_tasks).collect(),
         }
     }
@@ -89,6 +92,7 @@ impl TryFrom<v1::Timetable> for TimetableRecord {
     type Error = Malformed;
     fn try_from(t: v1::Timetable) -> Result<Self, Malformed> {
         let paused = |p: v1::PausedTrigger| Ok((id("trigger", &p.trigger)?, required("audit", p.audit)?.into()));
+        let token = |t: v1::TriggerToken| Ok((id("trigger", &t.trigger)?, digest(&t.digest)?));
         let skipped = |s: v1::SkippedCount| Ok((skip_reason(&s.reason)?, s.count));
         let of_tasks = |t: v1::TaskLedger| {
             let tasks = t.tasks.iter().map(|task| id("task", task)).collect::<Result<_, Malformed>>()?;
@@ -101,6 +105,8 @@ impl TryFrom<v1::Timetable> for TimetableRecord {
             ledger: ranges_of(t.ledger.unwrap_or_default())?,
             gathered: t.gathered.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
             files: t.files.into_iter().map(files_of).collect::<Result<_, Malformed>>()?,
+            noting: t.noting.iter().map(|trigger| id("trigger", trigger)).collect::<Result<_, Malformed>>()?,
+            tokens: t.tokens.into_iter().map(token).collect::<Result<_, Malformed>>()?,
             tasks: t.tasks.into_iter().map(of_tasks).collect::<Result<_, Malformed>>()?,
         })
     }

@@ -1,16 +1,18 @@
 //! How schedules, triggers and backfills look from outside.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use penstock_common::pipeline::TriggerSpec;
+use penstock_common::pipeline::{TriggerSource, TriggerSpec};
 use penstock_common::record::{Audit, BackfillRecord, DeadRecord, SkipReason};
 use penstock_common::schedule::Timing;
-use penstock_common::{BackfillId, Interval, PipelineName, RunId, State, Timestamp, TriggerName};
+use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, RunId, State, Timestamp, TriggerName};
 
 use crate::Scheduler;
 use crate::fires::{due_at, intervals_from};
 use crate::machine::ledger::Known;
 use crate::plan::Plan;
+use crate::state::Source;
 
 /// A pipeline's place in time.
 #[derive(Debug, Clone)]
@@ -47,7 +49,77 @@ pub struct BackfillView {
     pub ended: [usize; 3],
 }
 
+/// A trigger on files, as whoever looks for them must know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTrigger {
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Its name.
+    pub trigger: TriggerName,
+    /// A path, or the URL of an object store, with `*`, `?` and `[…]`.
+    pub path: String,
+    /// How long a file must not have changed.
+    pub settle: Millis,
+    /// How often it is looked for.
+    pub every: Millis,
+    /// Files that are there at the first look start runs too.
+    pub existing: bool,
+    /// How many files it knows; `None`: it was never looked for any.
+    pub known: Option<usize>,
+    /// Of its first look more is to come.
+    pub is_noting: bool,
+}
+
+/// A webhook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The name of the event that a call is.
+    pub event: String,
+    /// Of the token that opens it.
+    pub token: Digest,
+}
+
 impl Scheduler {
+    /// Triggers on files that are to be looked for: those of pipelines that were taken off, and what is paused, are not.
+    pub fn file_triggers(&self) -> Vec<FileTrigger> {
+        let all = self.state.listeners.get(&Source::Files).into_iter().flatten();
+        all.filter_map(|(name, trigger)| self.file_trigger(name, trigger)).collect()
+    }
+
+    /// One of them; none where there is none such.
+    pub fn file_trigger(&self, name: &PipelineName, trigger: &TriggerName) -> Option<FileTrigger> {
+        let versions = self.state.pipelines.get(name)?;
+        let timetable = &versions.timetable;
+        if versions.paused.is_some() || timetable.paused.contains_key(trigger) {
+            return None;
+        }
+        let TriggerSource::File { path, settle, every, existing } = &self.state.newest(name)?.trigger(trigger)?.source else { return None };
+        Some(FileTrigger {
+            pipeline: name.clone(),
+            trigger: trigger.clone(),
+            path: path.clone(),
+            settle: *settle,
+            every: *every,
+            existing: *existing,
+            known: timetable.files.get(trigger).map(BTreeMap::len),
+            is_noting: timetable.noting.contains(trigger),
+        })
+    }
+
+    /// The files that a trigger knows: the version of each, by path.
+    pub fn known_files(&self, name: &PipelineName, trigger: &TriggerName) -> BTreeMap<Arc<str>, Arc<str>> {
+        self.state.pipelines.get(name).and_then(|versions| versions.timetable.files.get(trigger)).cloned().unwrap_or_default()
+    }
+
+    /// The webhook of a trigger; none where it waits for no event, or no token was set.
+    pub fn hook(&self, name: &PipelineName, trigger: &TriggerName) -> Option<Hook> {
+        let token = *self.state.pipelines.get(name)?.timetable.tokens.get(trigger)?;
+        match &self.state.newest(name)?.trigger(trigger)?.source {
+            TriggerSource::Event(event) => Some(Hook { event: event.clone(), token }),
+            _ => None,
+        }
+    }
+
     /// A pipeline's place in time; none where there is no such pipeline, or it was taken off.
     pub fn calendar(&self, name: &PipelineName) -> Option<Calendar> {
         let timetable = &self.state.pipelines.get(name)?.timetable;

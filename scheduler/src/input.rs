@@ -149,6 +149,21 @@ pub enum Input {
         found: Vec<FoundFile>,
         /// Paths that are no more.
         gone: Vec<Arc<str>>,
+        /// More of the same look is to come: what a trigger finds at its first look is noted as a whole.
+        partial: bool,
+    },
+    /// Who calls the webhook of a trigger must show a token with this digest.
+    SetTriggerToken {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// Its trigger, on events.
+        trigger: TriggerName,
+        /// Of the token; `None`: nobody may call it.
+        digest: Option<Digest>,
+        /// Who asks, as the client claims.
+        by: Arc<str>,
+        /// Why, in their words.
+        note: Arc<str>,
     },
     /// Run the intervals of some dates.
     Backfill(Box<BackfillAsked>),

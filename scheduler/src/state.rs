@@ -277,6 +277,13 @@ impl State {
                     all.remove(trigger);
                 }
             }
+            Event::TriggerTokenSet { pipeline, trigger, digest, .. } => {
+                let all = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable.tokens;
+                match digest {
+                    Some(digest) => all.insert(trigger.clone(), *digest),
+                    None => all.remove(trigger),
+                };
+            }
             Event::IntervalsSkipped { pipeline, interval, count, reason, .. } => {
                 let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
                 timetable.watermark = Some(interval.end());

@@ -3,9 +3,9 @@
 
 use penstock_common::event::Cause;
 use penstock_common::limits::MAX_INTERVALS_PER_INPUT;
-use penstock_common::pipeline::{Catchup, Overlap, ScheduleSpec};
+use penstock_common::pipeline::{Catchup, Overlap, ScheduleSpec, TriggerSource};
 use penstock_common::record::{Audit, SkipReason, TriggerKind};
-use penstock_common::{Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp, TriggerName};
+use penstock_common::{Digest, Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp, TriggerName};
 
 use super::Deciding;
 use crate::fires::{begin, due_at, intervals_from};
@@ -219,6 +219,34 @@ impl Deciding<'_> {
         let audit: Audit = self.audit(if paused { "pause" } else { "resume" }, trigger.as_str(), by, note);
         self.emit(Event::TriggerPaused { pipeline: name.clone(), trigger, paused, audit });
         self.await_next(&name);
+        Ok(Answer::Changed(true))
+    }
+
+    /// Who calls the webhook of a trigger must show a token with this digest from now on.
+    pub(crate) fn set_trigger_token(
+        &mut self,
+        name: PipelineName,
+        trigger: TriggerName,
+        digest: Option<Digest>,
+        by: &str,
+        note: &str,
+    ) -> Result<Answer, Rejection> {
+        let plan = self.newest(&name).ok_or_else(|| self.state.is_off(&name))?;
+        match plan.trigger(&trigger).map(|t| &t.source) {
+            Some(TriggerSource::Event(_)) => {}
+            Some(_) => {
+                return Err(Rejection::Refused(format!("trigger {trigger} of {name} waits for no event: it has no webhook to open")));
+            }
+            None => {
+                let why = format!("pipeline {name} has no trigger {trigger}: see what it has with penstock triggers {name}");
+                return Err(Rejection::Refused(why));
+            }
+        }
+        if self.state.pipelines.get(&name).and_then(|v| v.timetable.tokens.get(&trigger)) == digest.as_ref() {
+            return Ok(Answer::Changed(false));
+        }
+        let audit = self.audit(if digest.is_some() { "token" } else { "no token" }, trigger.as_str(), by, note);
+        self.emit(Event::TriggerTokenSet { pipeline: name, trigger, digest, audit });
         Ok(Answer::Changed(true))
     }
 

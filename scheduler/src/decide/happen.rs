@@ -55,20 +55,23 @@ impl Deciding<'_> {
         Ok(Answer::Event(no.0))
     }
 
-    /// Files that a trigger found: what is new starts runs, what is gone is forgotten. `first`: they are only noted.
+    /// Files that a trigger found: what is new starts runs, what is gone is forgotten. Without `existing` those of its first look, of
+    /// which more comes while it is `partial`, are only noted.
     pub(crate) fn files_found(
         &mut self,
         name: PipelineName,
         trigger: TriggerName,
         found: Vec<FoundFile>,
         gone: Vec<Arc<str>>,
+        partial: bool,
     ) -> Result<Answer, Rejection> {
         let plan = self.newest(&name).cloned().ok_or_else(|| self.state.is_off(&name))?;
         let Some(TriggerSource::File { existing, .. }) = plan.trigger(&trigger).map(|t| &t.source) else {
             return Err(Rejection::Refused(format!("pipeline {name} has no trigger {trigger} on files any more")));
         };
-        let known = self.state.pipelines.get(&name).and_then(|v| v.timetable.files.get(&trigger));
-        let is_first = known.is_none();
+        let timetable = self.state.pipelines.get(&name).map(|v| &v.timetable);
+        let known = timetable.and_then(|t| t.files.get(&trigger));
+        let is_first = known.is_none() || timetable.is_some_and(|t| t.noting.contains(&trigger));
         let is_new = |file: &FoundFile| known.and_then(|files| files.get(&file.path)) != Some(&file.version);
         let new: Vec<FoundFile> = found.into_iter().filter(is_new).collect();
         let forgotten = gone.into_iter().filter(|path| known.is_some_and(|files| files.contains_key(path))).map(|path| (path, None));
@@ -80,12 +83,12 @@ impl Deciding<'_> {
         }
         if is_first && !existing {
             notes.extend(new.into_iter().map(|file| (file.path, Some(file.version))));
-            self.emit(Event::FilesSeen { pipeline: name, trigger, files: notes });
+            self.emit(Event::FilesSeen { pipeline: name, trigger, files: notes, partial });
             return Ok(Answer::Changed(true));
         }
         self.has_room_for_events(new.len())?;
         if is_first || !notes.is_empty() {
-            self.emit(Event::FilesSeen { pipeline: name.clone(), trigger: trigger.clone(), files: notes });
+            self.emit(Event::FilesSeen { pipeline: name.clone(), trigger: trigger.clone(), files: notes, partial: false });
         }
         let changed = !new.is_empty();
         for file in new {

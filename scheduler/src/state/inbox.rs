@@ -11,13 +11,15 @@ use penstock_common::{Event, EventNo, PipelineName, RunNo, Timestamp, TriggerNam
 
 use super::{State, backfill_of};
 
-/// What triggers listen to, besides files of their own.
+/// What triggers listen to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// Events of this name.
     Event(Arc<str>),
     /// Ends of this pipeline's runs.
     Pipeline(PipelineName),
+    /// Files: whoever leads looks for them.
+    Files,
 }
 
 /// A trigger of a pipeline.
@@ -113,8 +115,13 @@ impl State {
                 let surplus = self.inbox.dead.len().saturating_sub(MAX_DEAD_EVENTS);
                 self.inbox.dead.drain(..surplus);
             }
-            Event::FilesSeen { pipeline, trigger, files } => {
+            Event::FilesSeen { pipeline, trigger, files, partial } => {
                 let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
+                if *partial {
+                    timetable.noting.insert(trigger.clone());
+                } else {
+                    timetable.noting.remove(trigger);
+                }
                 let known = timetable.files.entry(trigger.clone()).or_default();
                 for (path, version) in files {
                     match version {
@@ -196,7 +203,7 @@ impl State {
             let sources: Vec<Source> = match &trigger.source {
                 TriggerSource::Event(name) => vec![Source::Event(name.as_str().into())],
                 TriggerSource::Pipelines { names, .. } => names.iter().cloned().map(Source::Pipeline).collect(),
-                TriggerSource::File { .. } => Vec::new(),
+                TriggerSource::File { .. } => vec![Source::Files],
             };
             for source in sources {
                 let below = self.listeners.entry(source.clone()).or_default();

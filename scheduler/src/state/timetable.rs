@@ -1,12 +1,12 @@
 //! A pipeline's place in time, and the ledger of what became of its intervals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use penstock_common::event::{Cause, RunCreated};
 use penstock_common::pipeline::Ending;
 use penstock_common::record::{Audit, LedgerRange, Outcome, SkipReason, TimetableRecord, TriggerKind};
-use penstock_common::{Interval, PipelineName, Reason, RunNo, State as Word, TaskId, Timestamp, TriggerName};
+use penstock_common::{Digest, Interval, PipelineName, Reason, RunNo, State as Word, TaskId, Timestamp, TriggerName};
 
 use super::State;
 use super::inbox::Gathered;
@@ -25,6 +25,10 @@ pub(crate) struct Timetable {
     pub(crate) gathered: BTreeMap<TriggerName, Gathered>,
     /// Versions of the files that its triggers have seen, by path.
     pub(crate) files: BTreeMap<TriggerName, BTreeMap<Arc<str>, Arc<str>>>,
+    /// Triggers of whose first look more is to come.
+    pub(crate) noting: BTreeSet<TriggerName>,
+    /// Digests of the tokens that open webhooks.
+    pub(crate) tokens: BTreeMap<TriggerName, Digest>,
     /// Intervals that were skipped, by reason.
     pub(crate) skipped: BTreeMap<SkipReason, u64>,
     pub(crate) ledger: Ledger,
@@ -43,6 +47,8 @@ impl Timetable {
             paused: record.paused.into_iter().collect(),
             gathered: record.gathered.into_iter().map(Gathered::restore).collect(),
             files: record.files.into_iter().map(|(trigger, files)| (trigger, files.into_iter().collect())).collect(),
+            noting: record.noting.into_iter().collect(),
+            tokens: record.tokens.into_iter().collect(),
             skipped: record.skipped.into_iter().collect(),
             ledger: Ledger::restore(record.ledger),
             tasks,
@@ -71,6 +77,8 @@ impl Timetable {
                 .iter()
                 .map(|(trigger, files)| (trigger.clone(), files.iter().map(|(path, version)| (path.clone(), version.clone())).collect()))
                 .collect(),
+            noting: self.noting.iter().cloned().collect(),
+            tokens: self.tokens.iter().map(|(trigger, digest)| (trigger.clone(), *digest)).collect(),
             skipped: self.skipped.iter().map(|(reason, count)| (*reason, *count)).collect(),
             ledger: self.ledger.records(),
             tasks: alike,

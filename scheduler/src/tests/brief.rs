@@ -24,6 +24,9 @@ impl World {
                 Event::TriggerPaused { pipeline, trigger, paused, .. } => {
                     format!("{} {trigger} of {pipeline}", if *paused { "paused" } else { "resumed" })
                 }
+                Event::TriggerTokenSet { pipeline, trigger, digest, .. } => {
+                    format!("{} for {trigger} of {pipeline}", if digest.is_some() { "a token" } else { "no token" })
+                }
                 Event::IntervalsSkipped { pipeline, interval, count, reason, .. } => {
                     let (from, to) = (interval.start().since(Timestamp(0)), interval.end());
                     let hours = to.since(Timestamp(0)).0.saturating_sub(from.0) / 3_600_000;

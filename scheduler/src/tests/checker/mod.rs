@@ -134,6 +134,7 @@ impl Checker {
                 self.accounted(pipeline, *interval);
             }
             Event::TriggerPaused { .. }
+            | Event::TriggerTokenSet { .. }
             | Event::Happened { .. }
             | Event::TriggerSaw { .. }
             | Event::GatheredMissed { .. }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use penstock_common::pipeline::{Ending, Param, ParamType, Pipeline, TriggerSource, TriggerSpec};
 use penstock_common::record::TriggerKind;
-use penstock_common::{Millis, PipelineName, Timestamp};
+use penstock_common::{Digest, Millis, PipelineName, Timestamp};
 
 use super::super::model::{Outcome, below, p, s};
 use super::super::people::{day, submit};
 use super::super::world::World;
 use super::schedules::{HOUR, every, name, scheduled};
+use crate::calendar::Hook;
 use crate::input::Submit;
 use crate::{Answer, BackfillAsked, Emitted, FoundFile, Input, Rejection, Reprocess};
 
@@ -53,7 +54,7 @@ fn found(w: &mut World, files: &[(&str, &str)]) -> Result<Answer, Rejection> {
     let file =
         |(path, version): &(&str, &str)| FoundFile { path: (*path).into(), version: (*version).into(), size: 1, modified: Timestamp(0) };
     let found = files.iter().map(file).collect();
-    w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found, gone: Vec::new() })
+    w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found, gone: Vec::new(), partial: false })
 }
 
 /// Every run of `p` by its trigger: kind, source and parameters.
@@ -124,7 +125,7 @@ fn each_version_of_a_file_starts_one_run_and_what_was_there_before_none() {
     found(&mut w, &[("/in/old.csv", "2"), ("/in/new.csv", "1")]).unwrap();
     assert_eq!(runs(&w).iter().map(|run| run.1.as_str()).collect::<Vec<_>>(), ["/in/new.csv", "/in/old.csv"]);
     let gone = vec!["/in/new.csv".into()];
-    w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found: Vec::new(), gone }).unwrap();
+    w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found: Vec::new(), gone, partial: false }).unwrap();
     found(&mut w, &[("/in/new.csv", "1")]).unwrap();
     assert_eq!(runs(&w).len(), 3, "it was gone, and came again");
 }
@@ -259,4 +260,50 @@ fn a_thousand_events_over_failovers_start_a_run_each_in_order() {
     let mut sorted = sources.clone();
     sorted.sort();
     assert_eq!(sorted, expected);
+}
+
+#[test]
+fn what_is_there_at_the_first_look_is_noted_as_a_whole_however_many_parts_it_comes_in() {
+    let mut w = World::with(triggered(trigger(on_file(false))), 9);
+    let tell = |w: &mut World, paths: &[&str], partial: bool| {
+        let file = |path: &&str| FoundFile { path: (*path).into(), version: "1".into(), size: 1, modified: Timestamp(0) };
+        let found = paths.iter().map(file).collect();
+        w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found, gone: Vec::new(), partial }).unwrap();
+    };
+    let seen = |w: &World| w.leader.file_triggers().iter().map(|t| (t.known, t.is_noting)).collect::<Vec<_>>();
+    assert_eq!(seen(&w), [(None, false)]);
+    tell(&mut w, &["/in/a.csv"], true);
+    assert_eq!(seen(&w), [(Some(1), true)]);
+    w.fail_over();
+    w.settle();
+    assert_eq!(seen(&w), [(Some(1), true)], "the next leader knows that more was to come");
+    tell(&mut w, &["/in/a.csv", "/in/b.csv"], false);
+    assert_eq!(seen(&w), [(Some(2), false)]);
+    assert!(runs(&w).is_empty());
+    tell(&mut w, &["/in/c.csv"], false);
+    assert_eq!(runs(&w).len(), 1);
+    assert_eq!(w.leader.known_files(&name(), &"t".parse().unwrap()).len(), 3);
+}
+
+#[test]
+fn a_webhook_is_open_from_when_a_token_is_set_until_it_is_taken_away() {
+    let mut w = World::with(triggered(trigger(on_event())), 9);
+    let token = |w: &mut World, digest: Option<Digest>| {
+        let trigger = "t".parse().unwrap();
+        w.feed(Input::SetTriggerToken { pipeline: name(), trigger, digest, by: "me".into(), note: "".into() })
+    };
+    let hook = |w: &World| w.leader.hook(&name(), &"t".parse().unwrap());
+    assert_eq!(hook(&w), None);
+    let digest = Digest::of(b"secret");
+    assert_eq!(token(&mut w, Some(digest)), Ok(Answer::Changed(true)));
+    assert_eq!(token(&mut w, Some(digest)), Ok(Answer::Changed(false)));
+    w.fail_over();
+    w.settle();
+    assert_eq!(hook(&w), Some(Hook { event: "ready".to_owned(), token: digest }));
+    assert_eq!(token(&mut w, None), Ok(Answer::Changed(true)));
+    assert_eq!(hook(&w), None);
+
+    let mut w = World::with(triggered(trigger(on_file(true))), 9);
+    let refused = token(&mut w, Some(digest)).unwrap_err().to_string();
+    assert!(refused.contains("waits for no event"), "{refused}");
 }

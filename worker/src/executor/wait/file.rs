@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
-use glob::{MatchOptions, Pattern, glob_with};
+use glob::{Pattern, glob_with};
 use penstock_common::metrics::Outputs;
+use penstock_common::pattern::LIKE_A_SHELL;
 use penstock_common::{Millis, Reason, Timestamp};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -18,10 +19,6 @@ use super::Seen;
 use crate::attempt::job::Job;
 use crate::attempt::judge::Verdict;
 use crate::attempt::template::Piece;
-
-/// As a shell reads a pattern: a file whose name begins with a dot is one that is still being written.
-const LIKE_A_SHELL: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
 
 /// Tells the thread to stop, also when the future that waits for it is dropped.
 struct StopOnDrop(Arc<AtomicBool>);
