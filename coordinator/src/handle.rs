@@ -139,7 +139,8 @@ pub(crate) fn queues(sessions: Arc<Sessions>) -> (Handle, Queues) {
     let (clock_trouble_tx, clock_trouble) = watch::channel(None);
     let (file_trouble_tx, file_trouble) = watch::channel(FileTrouble::new());
     let (checkpoint_tx, checkpoint) = watch::channel(Seq(0));
-    let handle = Handle { reports, commands, submits, reads, subscriptions, role, trouble, clock_trouble, file_trouble, checkpoint, sessions };
+    let handle =
+        Handle { reports, commands, submits, reads, subscriptions, role, trouble, clock_trouble, file_trouble, checkpoint, sessions };
     let queues = Queues {
         reports: reports_rx,
         commands: commands_rx,

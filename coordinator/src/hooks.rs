@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Router;
 use penstock_common::limits::MAX_EVENT_PAYLOAD_BYTES;
 use penstock_common::{Digest, PipelineName, RequestId, TriggerName};
 use penstock_scheduler::{Answer, Emitted, Input, Rejection};

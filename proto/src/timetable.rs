@@ -68,7 +68,8 @@ fn ranges_of(ledger: v1::Ledger) -> Result<Vec<LedgerRange>, Malformed> {
 
 impl From<TimetableRecord> for v1::Timetable {
     fn from(t: TimetableRecord) -> Self {
-        let token = |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec().into() };
+        let token =
+            |(trigger, digest): (TriggerName, Digest)| v1::TriggerToken { trigger: trigger.to_string(), digest: digest.0.to_vec().into() };
         let paused = |(trigger, audit): (TriggerName, Audit)| v1::PausedTrigger { trigger: trigger.to_string(), audit: Some(audit.into()) };
         let of_tasks = |(tasks, ranges): (Vec<TaskId>, Vec<LedgerRange>)| v1::TaskLedger {
             tasks: tasks.iter().map(ToString::to_string).collect(),

@@ -40,12 +40,14 @@ pub(super) async fn schedule(verb: Schedule) -> anyhow::Result<ExitCode> {
 
 async fn pause(of: Trigger, resume: bool) -> anyhow::Result<ExitCode> {
     let client = connect(&of.client)?;
+    let paused = if resume { client.schedule(&of.pipeline, "", "", 1).await?.paused } else { Vec::new() };
+    let since = paused.into_iter().find(|paused| paused.trigger == of.trigger).and_then(|paused| Some(paused.audit?.at_ms));
     let changed = client.pause_trigger(&of.pipeline, &of.trigger, resume, &of.why.note).await?.changed;
     let state = if resume { "resumed" } else { "paused" };
     let mut said =
         format!("{} of {} {}", of.trigger, of.pipeline, if changed { format!("is {state}") } else { format!("was {state} already") });
-    if resume && of.trigger == "schedule" {
-        said.push_str(&gap(&client, &of.pipeline).await?);
+    if let Some(since) = since.filter(|_| of.trigger == "schedule") {
+        said.push_str(&gap(&client, &of.pipeline, since).await?);
     }
     let value = || json!({"pipeline": of.pipeline, "trigger": of.trigger, "paused": !resume, "changed": changed});
     out(of.client.output, value, || said)
@@ -82,9 +84,8 @@ pub(super) async fn events(verb: Events) -> anyhow::Result<ExitCode> {
 }
 
 /// The backfill that would run what was skipped while a schedule was paused.
-async fn gap(client: &Client, pipeline: &str) -> anyhow::Result<String> {
-    let schedule = client.schedule(pipeline, "1970-01-01", "", 1_000).await;
-    let Ok(schedule) = schedule else { return Ok(String::new()) };
+async fn gap(client: &Client, pipeline: &str, since: i64) -> anyhow::Result<String> {
+    let schedule = client.schedule(pipeline, &Timestamp(since).to_string(), "", 1_000).await?;
     let skipped: Vec<_> = schedule.intervals.iter().filter(|i| i.outcome == "SKIPPED(paused)").collect();
     Ok(match (skipped.first(), skipped.last()) {
         (Some(first), Some(last)) => format!(

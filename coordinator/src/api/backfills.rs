@@ -59,7 +59,8 @@ impl Control {
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let [succeeded, failed, cancelled] = view.ended.map(count);
             let intervals = count(view.record.intervals.len());
-            let mut backfill = v1::Backfill::from(view.record);
+            let pipeline = view.record.pipeline.to_string();
+            let mut backfill = v1::Backfill { pipeline, ..v1::Backfill::from(view.record) };
             if id.is_none() {
                 (backfill.bounds, backfill.ended) = (Vec::new(), Vec::new());
             }

@@ -89,7 +89,8 @@ impl Watched {
                 }
                 Err(refusal) => {
                     if let Refusal::Rejected(Rejection::Overloaded { limit, .. }) = refusal {
-                        self.trouble = Some(format!("there is no room for what was found (the limit is {limit}): it is told again at the next look"));
+                        self.trouble =
+                            Some(format!("there is no room for what was found (the limit is {limit}): it is told again at the next look"));
                     }
                     // Whether it is state now is not known, or the trigger is another.
                     self.known = None;

@@ -85,9 +85,7 @@ impl Deciding<'_> {
             Input::PauseTrigger { pipeline, trigger, paused, by, note } => self.pause_trigger(pipeline, trigger, paused, &by, &note),
             Input::EmitEvent(emitted) => self.emit_event(emitted),
             Input::FilesFound { pipeline, trigger, found, gone, partial } => self.files_found(pipeline, trigger, found, gone, partial),
-            Input::SetTriggerToken { pipeline, trigger, digest, by, note } => {
-                self.set_trigger_token(pipeline, trigger, digest, &by, &note)
-            }
+            Input::SetTriggerToken { pipeline, trigger, digest, by, note } => self.set_trigger_token(pipeline, trigger, digest, &by, &note),
             Input::Backfill(asked) => self.backfill(*asked),
             Input::PauseBackfill { backfill, paused, by, note } => self.pause_backfill(backfill, paused, &by, &note),
             Input::CancelBackfill { backfill, by, note } => self.cancel_backfill(backfill, &by, &note),
@@ -231,9 +229,7 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
         }
         Event::ScheduleMoved { pipeline, audit, .. } => pipeline.full().len() + audit_bytes(audit),
         Event::TriggerPaused { pipeline, trigger, audit, .. } => pipeline.full().len() + trigger.as_str().len() + audit_bytes(audit),
-        Event::TriggerTokenSet { pipeline, trigger, audit, .. } => {
-            pipeline.full().len() + trigger.as_str().len() + 32 + audit_bytes(audit)
-        }
+        Event::TriggerTokenSet { pipeline, trigger, audit, .. } => pipeline.full().len() + trigger.as_str().len() + 32 + audit_bytes(audit),
         Event::IntervalsSkipped { pipeline, .. } => pipeline.full().len() + 32,
         Event::Happened { happening, .. } => 64 + happening.event.len() + 2 * happening.what.source().len() + 130,
         Event::TriggerSaw { pipeline, trigger, saw, .. } => {
