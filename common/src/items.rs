@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::limits::{MAX_ITEMS, MAX_ITEMS_BYTES};
-use crate::{Digest, Index, TaskId};
+use crate::{Digest, Index, TaskId, json};
 
 /// A list of items.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,14 @@ pub enum Error {
         /// From 1 on.
         line: usize,
         /// What the parser said.
+        why: String,
+    },
+    /// A line with an integer that would become another.
+    #[error("line {line} of the items: {why}")]
+    Inexact {
+        /// From 1 on.
+        line: usize,
+        /// Which integer, and what to do.
         why: String,
     },
     /// Too many.
@@ -64,8 +72,10 @@ impl Items {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let mut list = Vec::new();
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let value: serde_json::Value =
-                serde_json::from_str(line).map_err(|why| Error::NotJson { line: number + 1, why: why.to_string() })?;
+            let value: serde_json::Value = json::read(line.as_bytes()).map_err(|why| match why {
+                json::Error::NotJson(why) => Error::NotJson { line: number + 1, why: why.to_string() },
+                json::Error::Inexact(_) => Error::Inexact { line: number + 1, why: why.to_string() },
+            })?;
             list.push(Arc::from(value.to_string()));
         }
         Self::new(list)

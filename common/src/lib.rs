@@ -10,6 +10,7 @@ pub mod engine;
 pub mod event;
 pub mod ids;
 pub mod items;
+pub mod json;
 pub mod lease;
 pub mod limits;
 pub mod metrics;

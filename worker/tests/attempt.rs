@@ -610,6 +610,17 @@ async fn a_task_can_say_that_it_skips_or_fails() {
 }
 
 #[tokio::test]
+async fn an_integer_that_would_become_another_fails_the_task() {
+    let world = World::new();
+    let put = |line: &str| world.shell(&format!("echo '{line}' >> $PENSTOCK_OUTPUT"));
+    let ended = world.execute(&put(r#"{"output": {"id": 18446744073709551615, "least": -9223372036854775808}}"#)).await;
+    assert_eq!((ended.outputs.0["id"].as_str(), ended.outputs.0["least"].as_str()), ("18446744073709551615", "-9223372036854775808"));
+    let ended = world.execute(&put(r#"{"output": {"id": 18446744073709551616}}"#)).await;
+    assert_ended(&ended, State::Failed, Reason::Task);
+    assert!(ended.detail.contains("line 1 of the output file: the integer 18446744073709551616 has more than 64 bits"), "{}", ended.detail);
+}
+
+#[tokio::test]
 async fn too_much_output_fails_with_the_advice_to_pass_a_reference() {
     let world = World::new();
     let script = r#"x=$(head -c 70000 /dev/zero | tr '\0' x); echo "{\"output\": {\"x\": \"$x\"}}" >> "$PENSTOCK_OUTPUT""#;

@@ -48,6 +48,7 @@ async fn status_and_body_are_outputs_and_json_stays_json() {
     let world = world();
     let server = Server::start(|request| match request.path.as_str() {
         "/json" => reply(200, &[("Content-Type", "application/json; charset=utf-8")], r#"{"rows": [1, 2]}"#),
+        "/huge" => reply(200, &[("Content-Type", "application/json")], r#"{"id": 12345678901234567890123}"#),
         "/broken" => reply(200, &[("Content-Type", "application/json")], "{"),
         _ => reply(201, &[("Content-Type", "text/plain")], "done"),
     })
@@ -61,6 +62,8 @@ async fn status_and_body_are_outputs_and_json_stays_json() {
     assert_eq!((output(&ended, "status"), output(&ended, "body")), (json!(201), json!("done")));
     let ended = world.execute(&lease(&world, get(server.url("/broken")))).await;
     assert_eq!(output(&ended, "body"), json!("{"));
+    let ended = world.execute(&lease(&world, get(server.url("/huge")))).await;
+    assert_eq!(output(&ended, "body"), json!(r#"{"id": 12345678901234567890123}"#), "a number would be another one");
     let ended = world.execute(&lease(&world, Http { keep_body: false, ..get(server.url("/text")) })).await;
     assert_eq!(ended.outputs.0.keys().collect::<Vec<_>>(), ["status"]);
     let log = world.lines("P").join("\n");

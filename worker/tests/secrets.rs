@@ -159,6 +159,11 @@ async fn items_are_what_the_file_says_when_the_program_has_succeeded() {
 
     for (script, reason, why) in [
         ("echo '{' > $PENSTOCK_ITEMS", Reason::Task, "line 1 of the items is not JSON"),
+        (
+            "echo '[12345678901234567890123]' > $PENSTOCK_ITEMS",
+            Reason::Task,
+            "line 1 of the items: the integer 12345678901234567890123 has",
+        ),
         ("printf '\"\\377\"' > $PENSTOCK_ITEMS", Reason::Task, "UTF-8"),
         ("mkdir $PENSTOCK_ITEMS", Reason::Task, "not a regular file"),
         ("mkfifo $PENSTOCK_ITEMS", Reason::Task, "not a regular file"),

@@ -321,6 +321,27 @@ async fn the_types_of_a_server_have_their_form_in_json() {
 }
 
 #[tokio::test]
+async fn integers_stay_what_they_are_or_are_refused() {
+    let (world, _server) = world().await;
+    let exact = |connection: &str| {
+        let bind = [json!("{{ params.i }}"), json!("{{ params.i - 1 }}")];
+        Sql { keep_row: true, ..sql(connection, &[("select cast($1 as bigint) as a, cast($2 as bigint) as b", &bind)]) }
+    };
+    for connection in ["warehouse", "local"] {
+        let ended = world.execute(&lease(&world, exact(connection), json!({"i": i64::MAX}))).await;
+        assert_eq!(outputs(&ended), json!({"a": i64::MAX, "b": i64::MAX - 1}), "{connection}");
+        let ended = world.execute(&lease(&world, exact(connection), json!({"i": u64::MAX}))).await;
+        assert_eq!(ended.state, State::Failed, "{connection}: {}", ended.detail);
+        let ended = world.execute(&lease(&world, exact(connection), json!({"i": i64::MIN}))).await;
+        assert_eq!(ended.state, State::Failed, "{connection}: {}", ended.detail);
+    }
+    let huge = Sql { keep_row: true, ..sql("warehouse", &[("select '{\"a\": 12345678901234567890123}'::jsonb as j", &[])]) };
+    let ended = world.execute(&lease(&world, huge, json!({}))).await;
+    assert_ended(&ended, State::Failed, Reason::Template);
+    assert!(ended.detail.contains("the integer 12345678901234567890123 has more than 64 bits"), "{}", ended.detail);
+}
+
+#[tokio::test]
 async fn what_cannot_be_an_output_or_a_value_is_told_and_not_retried() {
     let (world, _server) = world().await;
     for connection in ["warehouse", "local"] {

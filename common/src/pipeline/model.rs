@@ -397,6 +397,7 @@ impl ParamType {
             // As documents are read: a whole number stays one, and is rendered without a point.
             Self::Number => match text.parse::<i64>() {
                 Ok(n) => Some(n.into()),
+                Err(_) if text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-')) => None, // a float is another number
                 Err(_) => text.parse::<f64>().ok().filter(|f| f.is_finite()).map(Into::into),
             },
             Self::Bool => text.parse::<bool>().ok().map(Into::into),
@@ -414,7 +415,8 @@ impl Param {
             ParamType::Bool => value.is_boolean(),
         };
         if !fits {
-            return Err(format!("{value} is not a {}", self.kind.as_str()));
+            let article = if self.kind == ParamType::Int { "an" } else { "a" };
+            return Err(format!("{value} is not {article} {}", self.kind.as_str()));
         }
         if !self.values.is_empty() && !self.values.contains(value) {
             let allowed: Vec<_> = self.values.iter().map(ToString::to_string).collect();

@@ -88,8 +88,8 @@ impl v1::control_server::Control for Control {
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
         let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
         let params = if params.is_empty() { "{}".to_owned() } else { params };
-        let given =
-            serde_json::from_str(&params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
+        let given = penstock_common::json::read(params.as_bytes())
+            .map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?;
         let interval = interval.map(TryInto::try_into).transpose().map_err(|e| status::malformed(&e))?;
         let digest = digest_of(&[pipeline.full(), &version.to_string(), &params, &format!("{interval:?}"), &only.join(" ")]);
         let only = selectors(&only)?;

@@ -25,7 +25,11 @@ pub(crate) fn read(path: &Path, masks: &Masks) -> Result<Option<Arc<Items>>, Ver
     let text = String::from_utf8(bytes).map_err(|error| failed(Reason::Task, &format!("it is not UTF-8: {error}")))?;
     let items = Items::parse(&text).and_then(|items| masked(items, masks));
     let items = items.map_err(|error| {
-        let reason = if matches!(error, items::Error::NotJson { .. }) { Reason::Task } else { Reason::OutputTooLarge };
+        let reason = if matches!(error, items::Error::NotJson { .. } | items::Error::Inexact { .. }) {
+            Reason::Task
+        } else {
+            Reason::OutputTooLarge
+        };
         failed(reason, &error)
     })?;
     Ok(Some(Arc::new(items)))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use penstock_common::limits::{MAX_METRICS_PER_TASK, MAX_TASK_OUTPUT_BYTES};
 use penstock_common::metrics::{Metrics, Outputs};
-use penstock_common::{Fence, Reason, ids};
+use penstock_common::{Fence, Reason, ids, json};
 use serde_json::Value;
 
 use super::judge::Verdict;
@@ -116,8 +116,14 @@ impl Report {
             return;
         }
         // Masked before anything is taken from it, so also before anything is cut.
-        let object = match serde_json::from_slice::<Value>(line).map(|value| masks.value(value)) {
+        let object = match json::read(line).map(|value| masks.value(value)) {
             Ok(Value::Object(object)) => object,
+            // What is below it would work with another number.
+            Err(json::Error::Inexact(_)) if self.fail.is_some() => return,
+            Err(why @ json::Error::Inexact(_)) => {
+                self.fail = Some(masks.text(&format!("line {number} of the output file: {why}")));
+                return;
+            }
             Ok(_) => {
                 return self.warn(Some(number), "ignored, as it is not a JSON object such as {\"metrics\": {\"records_out\": 5}}");
             }

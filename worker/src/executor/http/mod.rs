@@ -23,9 +23,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use penstock_common::Reason;
 use penstock_common::metrics::{Metrics, Outputs};
 use penstock_common::pipeline::{Body, Http, Setting};
+use penstock_common::{Reason, json};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -168,9 +168,9 @@ impl Request<'_> {
 fn body(answer: &Answer, job: &mut Job<'_>) -> Value {
     let media = answer.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if (media == "application/json" || media.ends_with("+json")) && !answer.body.is_empty() {
-        match serde_json::from_slice(&answer.body) {
+        match json::read(&answer.body) {
             Ok(value) => return value,
-            Err(error) => job.log.notice(&format!("the body is said to be {media} and is not ({error}): it is put out as text")),
+            Err(error) => job.log.notice(&format!("the body is said to be {media} and is not read as such, but put out as text: {error}")),
         }
     }
     String::from_utf8_lossy(&answer.body).into()

@@ -192,6 +192,9 @@ fn bind(statement: &mut Statement<'_>, values: &[Value]) -> Result<(), String> {
         };
         highest = highest.max(number);
         let Some(value) = number.checked_sub(1).and_then(|at| values.get(at)) else { continue };
+        if value.as_i64().is_none() && value.as_u64().is_some() {
+            return Err(format!("${number} is {value}, and SQLite's integers go to {}: bind it as a text", i64::MAX));
+        }
         statement.raw_bind_parameter(index, stored(value)).map_err(|error| error.to_string())?;
     }
     check_count(values.len(), highest)

@@ -9,6 +9,7 @@ use bytes::{BufMut, BytesMut};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use penstock_common::json;
 use serde_json::{Number, Value};
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
@@ -88,8 +89,8 @@ fn read(ty: &Type, raw: &[u8]) -> Option<Cell> {
         Type::FLOAT8 => float(f64::from_be_bytes(raw.try_into().ok()?).to_string())?,
         Type::NUMERIC => numeric(raw)?,
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::XML | Type::CHAR => text(raw)?,
-        Type::JSON => serde_json::from_slice(raw).ok()?,
-        Type::JSONB => serde_json::from_slice(raw.strip_prefix(&[1])?).ok()?,
+        Type::JSON => return Some(json::read(raw).map_err(|why| why.to_string())),
+        Type::JSONB => return Some(json::read(raw.strip_prefix(&[1])?).map_err(|why| why.to_string())),
         Type::UUID => uuid(raw)?,
         Type::DATE => date(i32::from_be_bytes(raw.try_into().ok()?))?,
         Type::TIME => {

@@ -8,7 +8,7 @@ use super::super::found::{cut, listed};
 use super::super::node::{Kind, Node};
 use super::super::scalar::{Core, is_yaml_1_1_bool, resolve};
 use super::super::template::{Names, ROOTS, has_tags};
-use super::{Located, Reader, Template, Uses, describe_scalar};
+use super::{Located, Reader, Template, Uses};
 use crate::pipeline::Location;
 
 /// What the contexts of other tools call what ours has.
@@ -98,14 +98,15 @@ impl Reader {
             Core::Null => Some(Value::Null),
             Core::Bool(value) => Some(value.into()),
             Core::Int(Some(value)) => Some(value.into()),
-            Core::Int(None) | Core::Float(_) => {
+            Core::Int(None) => {
+                let message = format!("the integer {} has more than 64 bits", cut(text));
+                self.found.error(at, message, "put it in quotes: a number would become another one");
+                None
+            }
+            Core::Float(_) => {
                 let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
                 if value.is_none() {
-                    self.found.error(
-                        at,
-                        format!("JSON has no {}", describe_scalar(text, true)),
-                        "write a finite number, or put it in quotes",
-                    );
+                    self.found.error(at, format!("{} is no number in JSON", cut(text)), "write a finite number, or put it in quotes");
                 }
                 value.map(Value::from)
             }

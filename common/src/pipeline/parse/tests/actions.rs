@@ -85,7 +85,8 @@ fn requests_that_cannot_be_are_refused() {
     refused_in_task("http: {url: https://x, output: status}", "4:36", "must be one of body, none", "");
     refused_in_task("http: {url: https://x, method: PUT, body: x, json: 1}", "4:56", "both `body` and `json`", "keep one");
     refused_in_task("http: {url: https://x, method: PUT, json: {\"{{ x }}\": 1}}", "4:48", "is not rendered", "only values");
-    refused_in_task("http: {url: https://x, method: PUT, json: [.inf]}", "4:48", "JSON has no", "finite");
+    refused_in_task("http: {url: https://x, method: PUT, json: [.inf]}", "4:48", ".inf is no number in JSON", "finite");
+    refused_in_task("http: {url: https://x, method: PUT, json: [99999999999999999999]}", "4:48", "more than 64 bits", "quotes");
     refused_in_task("http: {url: https://x, method: PUT, json: {a: \"{{ b }}\"}}", "4:51", "unknown name `b`", "params.NAME");
     refused_in_task("http: {url: https://x, headers: {\"a b\": c}}", "4:38", "not a valid header name", "Content-Type");
     refused_in_task("http: {url: https://x, headers: {A: b, a: c}}", "4:44", "the header `a` is there twice", "`A`");

@@ -86,7 +86,10 @@ fn typed(r: &mut Reader, value: &Located<Scalar>, kind: ParamType) -> Option<Val
             return Some(Value::from(text.as_str()));
         }
         (ParamType::Int, Core::Int(Some(n))) | (ParamType::Number, Core::Int(Some(n))) => return Some(Value::from(n)),
-        (ParamType::Number, Core::Int(None) | Core::Float(_)) => match text.parse::<f64>() {
+        (ParamType::Number, Core::Int(None)) => {
+            "write it with at most 64 bits, or as a float: a number would become another one".to_owned()
+        }
+        (ParamType::Number, Core::Float(_)) => match text.parse::<f64>() {
             Ok(f) if f.is_finite() => return Some(Value::from(f)),
             _ => "write a finite number".to_owned(),
         },
