@@ -200,6 +200,30 @@ async fn statements_may_have_transactions_of_their_own_and_must_end_them() {
 }
 
 #[tokio::test]
+async fn a_transaction_may_say_how_isolated_it_is() {
+    let (world, _server) = world().await;
+    let statements: [(&str, &[Value]); 4] = [
+        ("set transaction isolation level serializable", &[]),
+        ("create table isolated_t (id int)", &[]),
+        ("insert into isolated_t values (1)", &[]),
+        ("select current_setting('transaction_isolation') as level", &[]),
+    ];
+    let ended = world.execute(&lease(&world, Sql { keep_row: true, ..sql("warehouse", &statements) }, json!({}))).await;
+    assert_eq!(outputs(&ended), json!({"level": "serializable"}));
+}
+
+#[tokio::test]
+async fn data_of_the_client_is_refused_with_what_to_do() {
+    let (world, _server) = world().await;
+    world.execute(&lease(&world, sql("warehouse", &[("create table copied_t (id int)", &[])]), json!({}))).await;
+    for copy in ["copy copied_t from stdin", "copy copied_t to stdout"] {
+        let ended = world.execute(&lease(&world, sql("warehouse", &[("select 1", &[]), (copy, &[])]), json!({}))).await;
+        assert_ended(&ended, State::Failed, Reason::Template);
+        assert!(ended.detail.contains("statement 2: COPY") && ended.detail.contains("psql"), "{}", ended.detail);
+    }
+}
+
+#[tokio::test]
 async fn an_attempt_that_was_stopped_does_not_commit_though_its_statement_succeeds() {
     let (world, server) = world().await;
     let looks = server.client().await;
@@ -236,11 +260,12 @@ async fn an_attempt_that_was_stopped_does_not_wait_for_another_writer_of_its_fil
     let (world, _server) = world().await;
     world.execute(&lease(&world, sql("local", &[("create table locked_t (id int)", &[])]), json!({}))).await;
     let other = rusqlite::Connection::open(world.root.join("code/local.db")).unwrap();
-    // A reader: the attempt's COMMIT waits for it.
+    // A reader: the attempt's COMMIT waits for it, and would for a day.
     other.execute_batch("begin; select * from locked_t").unwrap();
+    let statements: [(&str, &[Value]); 2] = [("pragma busy_timeout = 86400000", &[]), ("insert into locked_t values (1)", &[])];
     let wrote = || world.root.join("code/local.db-journal").exists();
     let ended = world
-        .execute_while(&lease(&world, sql("local", &[("insert into locked_t values (1)", &[])]), json!({})), async |go| {
+        .execute_while(&lease(&world, sql("local", &statements), json!({})), async |go| {
             support::eventually("it has written", wrote).await;
             go.send_replace(Stop::Kill);
             go.closed().await;
@@ -300,14 +325,14 @@ async fn values_are_bound_with_their_types_and_are_never_sql() {
 async fn the_types_of_a_server_have_their_form_in_json() {
     let (world, _server) = world().await;
     let text = "select 1::int2 as i2, 2147483647 as i4, 9007199254740993::int8 as i8, 0.5::float4 as f4, 'NaN'::float8 as nan, \
-        12345.6789::numeric as num, -0.001::numeric as neg, 0::numeric as zero, 10000::numeric as big, 123456789012345678.90::numeric as exact, \
+        12345.6789::numeric as num, -0.001::numeric as neg, 0::numeric as zero, 0::numeric(38, 18) as nil, 10000::numeric as big, 123456789012345678.90::numeric as exact, \
         true as b, 'x'::varchar as v, 'y '::char(2) as c, null::int as n, array[1,2,null] as arr, '{\"a\": 1}'::json as js, \
         '2024-01-31 02:00:00.5'::timestamp as ts, '2024-01-31 02:00:00+01'::timestamptz as tz, '-infinity'::timestamp as inf, \
         '1969-07-20'::date as d, '23:59:59.25'::time as t, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid as u, sum(x) as total from generate_series(1, 3) x";
     let row = query(&world, "warehouse", text).await;
     let expected = json!({
         "i2": 1, "i4": 2_147_483_647, "i8": 9_007_199_254_740_993_i64, "f4": 0.5, "nan": "NaN",
-        "num": 12345.6789, "neg": -0.001, "zero": 0, "big": 10000, "exact": "123456789012345678.90",
+        "num": 12345.6789, "neg": -0.001, "zero": 0, "nil": 0, "big": 10000, "exact": "123456789012345678.90",
         "b": true, "v": "x", "c": "y ", "n": null, "arr": [1, 2, null], "js": {"a": 1},
         "ts": "2024-01-31T02:00:00.5", "tz": "2024-01-31T01:00:00Z", "inf": "-infinity",
         "d": "1969-07-20", "t": "23:59:59.25", "u": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "total": 6,

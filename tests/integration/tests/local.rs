@@ -173,3 +173,12 @@ async fn a_run_of_many_mapped_instances_ends_in_little_memory() {
     figure(&format!("{count} instances"), format!("{:.1} s, at most {} MB", since.elapsed().as_secs_f64(), most / 1024));
     assert!(most > 0 && most < 200 * 1024, "at most 200 MB: {most} kB");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_begin_ends_the_command_with_its_error() {
+    let _turn = turn().await;
+    let desk = Desk::new();
+    let ran = desk.run(&["--containers", "podman", "--container-option=--no-such-option"]).await;
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("containers of this worker's former life"), "{}", ran.stderr);
+}

@@ -33,7 +33,8 @@ impl Masks {
         // `Bearer …`, of which a server may show the second word alone.
         let scheme = |word: &str| ["basic", "bearer", "token"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
         let token = whole.split_once(' ').filter(|(word, _)| scheme(word)).map_or("", |(_, token)| token);
-        let parts = secret.lines().chain([secret, whole, token, escaped.trim_matches('"')]);
+        // A shell that splits words takes the spaces around it away.
+        let parts = secret.lines().flat_map(|line| [line, line.trim()]).chain([secret, whole, token, escaped.trim_matches('"')]);
         let mut all = true;
         for part in parts.filter(|part| !part.is_empty()) {
             let bytes = part.as_bytes();
@@ -182,6 +183,11 @@ mod tests {
         assert_eq!(masks.text("key: MIIEow, end"), "key: ***, end");
         assert_eq!(masks.text("-----BEGIN KEY-----\nMIIEow\nab\n-----END KEY-----"), "***");
         assert_eq!(masks.text(r#"{"k": "-----BEGIN KEY-----\nMIIEow\nab\n-----END KEY-----\n"}"#), r#"{"k": "***"}"#);
+    }
+
+    #[test]
+    fn spaces_around_a_secret_are_none_of_it() {
+        assert_eq!(masks(&["  hunter2 \n\ttwo words "]).text("hunter2, two words; two"), "***, ***; two");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use penstock_common::sql::control;
+use penstock_common::sql::{control, first_word};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::timeout;
@@ -179,14 +179,17 @@ impl Session<'_> {
         let mut begun_at = None;
         if batch.transaction {
             client.batch_execute("BEGIN").await.map_err(|error| Fault::Statement(1, explain(&error, "")))?;
-            begun_at = self.begun_at(1).await?;
         }
         let mut ran = Ran::default();
         for (number, rendered) in (1..).zip(&batch.statements) {
             self.go_on()?;
             let did = statement(client, number, rendered, number == last && batch.want_row).await?;
-            if batch.transaction && self.begun_at(number).await? != begun_at {
-                return Err(broke(number));
+            // A query here would be before SET TRANSACTION, which it must not. One statement has nothing to be parted from.
+            if batch.transaction && last > 1 && first_word(&rendered.text) != "set" {
+                let now = self.begun_at(number).await?;
+                if begun_at.get_or_insert_with(|| now.clone()) != &now {
+                    return Err(broke(number));
+                }
             }
             let _ = self.said.try_send(did.told(batch, number, &rendered.text)); // behind a flood of notices it is cut too
             ran = ran.then(did);
@@ -235,7 +238,16 @@ impl Session<'_> {
 
 async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
     let text = &rendered.text;
-    let refused = |error: Error| Fault::Statement(number, explain(&error, text));
+    // The server speaks of COPY's data, which the client knows nothing of here.
+    let is_copy = |error: &Error| first_word(text) == "copy" && !error.is_closed() && std::error::Error::source(error).is_none();
+    let refused = |error: Error| match is_copy(&error) {
+        true => {
+            let why =
+                "COPY FROM STDIN and TO STDOUT need a client with the data: use a program, as `run: [psql, …]`, or a file of the server";
+            Fault::Document(number, why.to_owned())
+        }
+        false => Fault::Statement(number, explain(&error, text)),
+    };
     let prepared = client.prepare(text).await.map_err(refused)?;
     check_count(rendered.bind.len(), prepared.params().len()).map_err(|why| Fault::Document(number, why))?;
     let has_columns = !prepared.columns().is_empty();

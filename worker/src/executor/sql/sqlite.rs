@@ -105,17 +105,26 @@ impl Session {
         let failed = |error: Error| Fault::Connect(format!("the SQLite file {} cannot be opened: {error}", path.display()));
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let (look, wait, mut until) = (stop.clone(), stop.clone(), Instant::now());
-        connection
-            .busy_handler(Some(move |times| {
-                if times == 0 {
-                    until = Instant::now() + BUSY_FOR;
-                }
-                Instant::now() < until && !wait.is_said_within(BUSY_LOOK)
-            }))
-            .map_err(failed)?;
+        let look = stop.clone();
         connection.progress_handler(STEPS_PER_LOOK, Some(move || look.is_said())).map_err(failed)?;
         Ok(Self { connection, stop, signal })
+    }
+
+    /// Has other writers waited for, until the attempt is to stop. Anew for each statement: `PRAGMA busy_timeout` takes it away.
+    fn be_patient(&mut self, number: usize) -> Result<(), Fault> {
+        let (wait, mut until) = (self.stop.clone(), Instant::now());
+        let patient = move |times| {
+            if times == 0 {
+                until = Instant::now() + BUSY_FOR;
+            }
+            Instant::now() < until && !wait.is_said_within(BUSY_LOOK)
+        };
+        self.connection.busy_handler(Some(patient)).map_err(|error| Fault::Statement(number, error.to_string()))
+    }
+
+    fn control(&mut self, number: usize, statement: &str) -> Result<(), Fault> {
+        self.be_patient(number)?;
+        self.connection.execute_batch(statement).map_err(|error| Fault::Statement(number, error.to_string()))
     }
 
     fn is_to_stop(&self) -> bool {
@@ -125,18 +134,17 @@ impl Session {
     /// Dropped unfinished, a transaction is rolled back with its connection.
     fn run(&mut self, batch: &Batch, said: &mpsc::Sender<String>) -> Result<Ran, Fault> {
         let last = batch.statements.len();
-        let control =
-            |number, statement: &str| self.connection.execute_batch(statement).map_err(|error| Fault::Statement(number, error.to_string()));
         if batch.transaction {
             // At once for writing: a reader that wants to write later may find that it cannot.
             let only_reads = batch.statements.iter().all(|statement| first_word(&statement.text) == "select");
-            control(1, if only_reads { "BEGIN" } else { "BEGIN IMMEDIATE" })?;
+            self.control(1, if only_reads { "BEGIN" } else { "BEGIN IMMEDIATE" })?;
         }
         let mut ran = Ran::default();
         for (number, rendered) in (1..).zip(&batch.statements) {
             if self.is_to_stop() {
                 return Err(Fault::Stopped);
             }
+            self.be_patient(number)?;
             let did = self.statement(number, rendered, number == last && batch.want_row)?;
             if batch.transaction && self.connection.is_autocommit() {
                 return Err(broke(number));
@@ -148,7 +156,7 @@ impl Session {
             if self.is_to_stop() {
                 return Err(Fault::Stopped);
             }
-            control(last, "COMMIT")?;
+            self.control(last, "COMMIT")?;
         } else if !self.connection.is_autocommit() {
             return Err(left_open(last));
         }

@@ -148,6 +148,9 @@ fn numeric(raw: &[u8]) -> Option<Value> {
         ("", fraction) => format!("{sign}0.{fraction}"),
         (whole, fraction) => format!("{sign}{whole}.{fraction}"),
     };
+    if !whole.bytes().chain(fraction.bytes()).any(|digit| digit != b'0') {
+        return Some(0.into()); // with however many digits
+    }
     let number = if digits <= 15 { serde_json::from_str::<Number>(&text).ok() } else { None };
     Some(number.map_or(Value::String(text), Value::Number))
 }
