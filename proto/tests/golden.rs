@@ -187,10 +187,7 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
                 partial: true,
             },
         ),
-        (
-            "trigger_token_set",
-            Event::TriggerTokenSet { pipeline, trigger, digest: Some(Digest::of(b"token")), audit: audit.clone() },
-        ),
+        ("trigger_token_set", Event::TriggerTokenSet { pipeline, trigger, digest: Some(Digest::of(b"token")), audit: audit.clone() }),
         ("backfill_created", Event::BackfillCreated(Box::new(record))),
         ("backfill_paused", Event::BackfillPaused { backfill: backfill.clone(), paused: true, audit: audit.clone() }),
         ("backfill_cancelled", Event::BackfillCancelled { backfill: backfill.clone(), audit }),

@@ -89,7 +89,9 @@ fn read() -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        return Err("there are no certificate authorities here: install the package ca-certificates, or name a file in SSL_CERT_FILE".to_owned());
+        return Err(
+            "there are no certificate authorities here: install the package ca-certificates, or name a file in SSL_CERT_FILE".to_owned()
+        );
     }
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()

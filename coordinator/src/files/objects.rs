@@ -35,9 +35,10 @@ impl Objects {
     /// `rest`: bucket/pattern.
     pub(crate) fn open(scheme: &str, rest: &str) -> Result<Self, String> {
         let wrong = |why: &dyn std::fmt::Display| format!("path {scheme}://{rest} {why}");
-        let (bucket, keys) = rest.split_once('/').filter(|(bucket, keys)| !bucket.is_empty() && !keys.is_empty()).ok_or_else(|| {
-            wrong(&"names no bucket with keys below it: write s3://BUCKET/PREFIX/*.csv")
-        })?;
+        let (bucket, keys) = rest
+            .split_once('/')
+            .filter(|(bucket, keys)| !bucket.is_empty() && !keys.is_empty())
+            .ok_or_else(|| wrong(&"names no bucket with keys below it: write s3://BUCKET/PREFIX/*.csv"))?;
         let pattern = FilePattern::parse(keys).map_err(|why| wrong(&why))?;
         let retry = RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(20), ..RetryConfig::default() };
         let store: Result<Arc<dyn ObjectStore>, object_store::Error> = match scheme {
@@ -93,7 +94,9 @@ impl Objects {
                 files.extend(self.file(&object?));
                 listed += 1;
                 if files.len() > limit || listed > limit * LISTED_PER_FILE {
-                    let why = format!("are more than can be looked through ({listed} were): name a longer prefix, or move away what is done with");
+                    let why = format!(
+                        "are more than can be looked through ({listed} were): name a longer prefix, or move away what is done with"
+                    );
                     files.truncate(limit);
                     return Ok(self.trouble(files, why));
                 }

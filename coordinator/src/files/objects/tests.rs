@@ -60,7 +60,8 @@ async fn a_list_goes_over_this_connector_signed() {
     };
     tokio::spawn(async move { axum::serve(listener, Router::new().route("/landing", get(list))).await });
     let store = |endpoint: &str, bucket: &str| {
-        let builder = AmazonS3Builder::new().with_endpoint(endpoint).with_allow_http(true).with_region("eu-west-3").with_bucket_name(bucket);
+        let builder =
+            AmazonS3Builder::new().with_endpoint(endpoint).with_allow_http(true).with_region("eu-west-3").with_bucket_name(bucket);
         let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let builder = builder.with_access_key_id("key").with_secret_access_key("secret").with_http_connector(Connector).with_retry(retry);
         Arc::new(builder.build().unwrap())
