@@ -61,7 +61,7 @@ pub(super) async fn triggers(args: Triggers) -> anyhow::Result<ExitCode> {
     let one = |t: &v1::TriggerInfo| {
         json!({
             "pipeline": t.pipeline, "name": t.name, "kind": t.kind, "of": t.of, "paused": t.paused.is_some(), "gathered": t.gathered,
-            "starts_at": (t.starts_at_ms != 0).then(|| Timestamp(t.starts_at_ms)), "files": t.files, "trouble": t.trouble,
+            "starts_at": (t.starts_at_ms != 0).then_some(Timestamp(t.starts_at_ms)), "files": t.files, "trouble": t.trouble,
         })
     };
     out(args.client.output, || json!(all.iter().map(one).collect::<Vec<_>>()), || table::triggers(&all))
@@ -115,7 +115,7 @@ fn schedule_json(s: &v1::GetScheduleResponse) -> serde_json::Value {
     json!({
         "pipeline": s.pipeline,
         "zone": s.zone,
-        "next_begins": (s.next_begins_ms != 0).then(|| Timestamp(s.next_begins_ms)),
+        "next_begins": (s.next_begins_ms != 0).then_some(Timestamp(s.next_begins_ms)),
         "intervals": s.intervals.iter().map(interval).collect::<Vec<_>>(),
         "paused": s.paused.iter().map(|p| p.trigger.clone()).collect::<Vec<_>>(),
         "skipped": s.skipped.iter().map(|k| (k.reason.clone(), json!(k.count))).collect::<serde_json::Map<_, _>>(),
