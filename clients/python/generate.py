@@ -21,7 +21,13 @@ def generate(into: Path) -> list[Path]:
     arguments = ["protoc", f"-I{PROTO}", f"--python_out={into}", f"--pyi_out={into}", *FILES]
     if protoc.main(arguments) != 0:
         raise SystemExit("protoc failed; what it said is above")
-    return [Path(file.removesuffix(".proto") + end) for file in FILES for end in ("_pb2.py", "_pb2.pyi")]
+    written = [Path(file.removesuffix(".proto") + end) for file in FILES for end in ("_pb2.py", "_pb2.pyi")]
+    for path in written:
+        if path.suffix == ".pyi":
+            # A field with the name of a keyword, as `from`, is left without a type, which strict checkers refuse.
+            stub = (into / path).read_text(encoding="utf-8")
+            (into / path).write_text(stub.replace("**kwargs)", "**kwargs: object)"), encoding="utf-8")
+    return written
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The sync client (`client.py`) and the async one (`aio.py`) only send, wait and r
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
@@ -19,19 +20,26 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from . import errors
-from ._names import identifier, milliseconds, pipeline_name, token
+from ._names import dotted, duration, identifier, milliseconds, pipeline_name, token, when
 from ._yaml import Plain, dump
 from .interval import Interval, IntervalLike
 from .pipeline import Pipeline
 from .records import (
+    BackfillInfo,
+    BackfillOptions,
     Change,
     ClusterInfo,
+    DeadEvent,
+    Emitted,
     PipelineInfo,
     PoolInfo,
     Registered,
+    Rewound,
     RunInfo,
+    ScheduleInfo,
     State,
     TaskInfo,
+    TriggerInfo,
     Update,
     Why,
     WorkerInfo,
@@ -133,9 +141,9 @@ def register(definition: Definition) -> Call[pb.RegisterResponse, Registered]:
     return Call("Register", pb.RegisterRequest(document=text, file=name), Registered.of)
 
 
-def would_register(definition: Definition, file: str = "") -> Call[pb.WouldRegisterResponse, list[str]]:
+def would_register(definition: Definition, file: str = "") -> Call[pb.WouldRegisterResponse, Registered]:
     text, name = document(definition)
-    return Call("WouldRegister", pb.WouldRegisterRequest(document=text, file=file or name), lambda a: list(a.warnings))
+    return Call("WouldRegister", pb.WouldRegisterRequest(document=text, file=file or name), Registered.of)
 
 
 def submit(
@@ -265,8 +273,99 @@ def cluster() -> Call[pb.GetClusterResponse, ClusterInfo]:
     return Call("GetCluster", pb.GetClusterRequest(), ClusterInfo.of)
 
 
-def backfill() -> errors.NotSupported:
-    return errors.NotSupported("backfills are not in the contract yet: submit a run for each interval, submit(…, interval=…)", "UNIMPLEMENTED")
+def schedule(pipeline: str, from_: dt.date | str | None, to: dt.date | str | None, limit: int) -> Call[pb.GetScheduleResponse, ScheduleInfo]:
+    request = pb.GetScheduleRequest(pipeline=pipeline_name(pipeline), to="" if to is None else when(to), limit=limit)
+    # A field with the name of a keyword.
+    setattr(request, "from", "" if from_ is None else when(from_))
+    return Call("GetSchedule", request, ScheduleInfo.of)
+
+
+def rewind(pipeline: str, to: dt.date | str, by: str, note: str) -> Call[pb.RewindScheduleResponse, Rewound]:
+    return Call("RewindSchedule", pb.RewindScheduleRequest(pipeline=pipeline_name(pipeline), to=when(to), by=by, note=note), Rewound.of)
+
+
+def pause_trigger(pipeline: str, trigger: str, resume: bool, by: str, note: str) -> Call[pb.PauseTriggerResponse, bool]:
+    request = pb.PauseTriggerRequest(pipeline=pipeline_name(pipeline), trigger=trigger, resume=resume, by=by, note=note)
+    return Call("PauseTrigger", request, lambda answer: answer.changed)
+
+
+def triggers(pipeline: str | None) -> Call[pb.ListTriggersResponse, list[TriggerInfo]]:
+    request = pb.ListTriggersRequest(pipeline=pipeline_name(pipeline) if pipeline else "")
+    return Call("ListTriggers", request, lambda answer: [TriggerInfo.from_message(trigger) for trigger in answer.triggers])
+
+
+def emit(event: str, payload: Plain, id: str | None, by: str) -> Call[pb.EmitEventResponse, Emitted]:
+    try:
+        text = "{}" if payload is None else json.dumps(payload, allow_nan=False)
+    except (TypeError, ValueError) as why:
+        raise errors.BadInput(f"payload: {why}") from why
+    key = mint() if id is None else token("event id", id)
+    request = pb.EmitEventRequest(id=key, name=dotted("event name", event), payload=text, by=by)
+    return Call("EmitEvent", request, lambda answer: Emitted(key, answer.event))
+
+
+def dead_events(limit: int) -> Call[pb.ListDeadEventsResponse, list[DeadEvent]]:
+    return Call("ListDeadEvents", pb.ListDeadEventsRequest(limit=limit), lambda answer: [DeadEvent.of(event) for event in answer.events])
+
+
+_REPROCESS = {"none": pb.REPROCESS_NONE, "failed": pb.REPROCESS_FAILED, "all": pb.REPROCESS_ALL}
+
+
+def create_backfill(
+    pipeline: str, start_date: dt.date | str, end_date: dt.date | str, dry_run: bool, by: str, options: BackfillOptions
+) -> Call[pb.CreateBackfillResponse, tuple[str, pb.CreateBackfillResponse]]:
+    """Its id, which may be minted here, and the answer."""
+    for name in options:
+        if name not in BackfillOptions.__annotations__:
+            raise TypeError(f"a backfill has no option {name!r}: it has {', '.join(BackfillOptions.__annotations__)}")
+    reprocess, order, max_active = options.get("reprocess", "none"), options.get("order", "oldest"), options.get("max_active")
+    if reprocess not in _REPROCESS:
+        raise errors.BadInput(f"reprocess {reprocess!r}: use one of {', '.join(_REPROCESS)}")
+    if order not in ("oldest", "newest"):
+        raise errors.BadInput(f"order {order!r}: use oldest or newest")
+    if max_active is not None and max_active < 1:
+        raise errors.BadInput(f"max_active is {max_active}: it is at least 1")
+    given, every = options.get("id"), options.get("every")
+    id = mint() if given is None else token("backfill id", given)
+    request = pb.CreateBackfillRequest(
+        id=id,
+        pipeline=pipeline_name(pipeline),
+        start_date=when(start_date),
+        end_date=when(end_date),
+        every="" if every is None else duration(every),
+        reprocess=_REPROCESS[reprocess],
+        only=selectors(options.get("tasks") or ()),
+        params=_params(options.get("params")),
+        max_active=max_active or 0,
+        newest_first=order == "newest",
+        cascade=options.get("cascade", False),
+        dry_run=dry_run,
+        by=by,
+        note=options.get("note", ""),
+    )
+    return Call("CreateBackfill", request, lambda answer: (id, answer))
+
+
+def list_backfills(pipeline: str | None) -> Call[pb.ListBackfillsResponse, list[BackfillInfo]]:
+    request = pb.ListBackfillsRequest(pipeline=pipeline_name(pipeline) if pipeline else "")
+    return Call("ListBackfills", request, lambda answer: [BackfillInfo.of(backfill) for backfill in answer.backfills])
+
+
+def get_backfill(id: str, min_seq: int) -> Call[pb.ListBackfillsResponse, BackfillInfo | None]:
+    """`None` where who answers has not heard of this journal position yet."""
+
+    def read(answer: pb.ListBackfillsResponse) -> BackfillInfo | None:
+        return BackfillInfo.of(answer.backfills[0]) if answer.as_of.seq >= min_seq else None
+
+    return Call("ListBackfills", pb.ListBackfillsRequest(id=token("backfill id", id)), read)
+
+
+def pause_backfill(id: str, resume: bool, by: str, note: str) -> Call[pb.PauseBackfillResponse, pb.PauseBackfillResponse]:
+    return Call("PauseBackfill", pb.PauseBackfillRequest(id=id, resume=resume, by=by, note=note), lambda answer: answer)
+
+
+def cancel_backfill(id: str, by: str, note: str) -> Call[pb.CancelBackfillResponse, pb.CancelBackfillResponse]:
+    return Call("CancelBackfill", pb.CancelBackfillRequest(id=id, by=by, note=note), lambda answer: answer)
 
 
 # Whom to ask
@@ -459,3 +558,31 @@ def failed_run(info: RunInfo) -> errors.RunFailed:
         if task.state in (State.FAILED, State.CANCELLED):
             lines.append(f"{task.id}: {task.state}({task.reason})" + (f": {task.detail}" if task.detail else ""))
     return errors.RunFailed("\n  ".join(lines), info.id)
+
+
+def failed_backfill(info: BackfillInfo) -> errors.BackfillFailed:
+    """What `Backfill.result()` raises."""
+    lines = [f"backfill {info.id} of {info.pipeline} ended {info.state}: {info.progress}"]
+    if info.cancelled is not None and info.cancelled.note:
+        lines.append(f"cancelled by {info.cancelled.by}: {info.cancelled.note}")
+    for one in info.intervals:
+        if one.state is not None and one.state is not State.SUCCESS:
+            lines.append(f"[{one.interval.start.isoformat()}, {one.interval.end.isoformat()}): {one.state}")
+    return errors.BackfillFailed("\n  ".join(lines), info.id)
+
+
+class Following:
+    """How long to wait between looks at a backfill; raises where it is too late."""
+
+    def __init__(self, id: str, timeout: float | None) -> None:
+        self._id = id
+        self._timeout = timeout
+        self._until = None if timeout is None else time.monotonic() + timeout
+        self._pause = 0.05
+
+    def pause(self) -> float:
+        left = self._pause if self._until is None else self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"backfill {self._id} has not ended within {self._timeout:g} s")
+        pause, self._pause = min(self._pause, left), min(0.5, self._pause * 1.5)
+        return pause

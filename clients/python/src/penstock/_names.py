@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from .errors import BadInput
 
@@ -63,6 +63,16 @@ def milliseconds(at: datetime) -> int:
     if at.tzinfo is None or at.utcoffset() is None:
         raise BadInput(f"{at!r} has no time zone: give one, as in datetime(2024, 1, 1, tzinfo=timezone.utc)")
     return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def when(value: date | str) -> str:
+    """A date, or a time, as documents write it. A text is left as it is: without an offset it is of the pipeline's zone."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime):
+        milliseconds(value)
+        return value.isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+    return value.isoformat()
 
 
 def moment(ms: int) -> datetime:

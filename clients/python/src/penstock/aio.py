@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, overload
 
 import grpc
 import grpc.aio
@@ -27,15 +27,35 @@ from ._names import milliseconds
 from ._yaml import Plain
 from .errors import NotFound
 from .interval import IntervalLike
-from .records import ClusterInfo, LogLine, PipelineInfo, PoolInfo, Registered, RunInfo, State, Update, Why, WorkerInfo
+from .records import (
+    BackfillInfo,
+    BackfillOptions,
+    BackfillPlan,
+    BackfillProgress,
+    ClusterInfo,
+    DeadEvent,
+    Emitted,
+    LogLine,
+    PipelineInfo,
+    PoolInfo,
+    Registered,
+    Rewound,
+    RunInfo,
+    ScheduleInfo,
+    State,
+    TriggerInfo,
+    Update,
+    Why,
+    WorkerInfo,
+)
 from .tasks import Task
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from .v1 import types_pb2
 
-__all__ = ["Client", "Run"]
+__all__ = ["Backfill", "Client", "Run"]
 
 A = TypeVar("A", bound=Message)
 T = TypeVar("T")
@@ -109,6 +129,10 @@ class Client:
 
     async def check(self, definition: Definition, *, file: str = "") -> list[str]:
         """All that is wrong with a definition is one `BadInput`; what is doubtful is returned. Stores nothing."""
+        return list((await self.would_register(definition, file=file)).warnings)
+
+    async def would_register(self, definition: Definition, *, file: str = "") -> Registered:
+        """What `register` would answer or refuse. Stores nothing."""
         return await self._call(_calls.would_register(definition, file))
 
     async def pipelines(self) -> list[PipelineInfo]:
@@ -130,10 +154,6 @@ class Client:
     async def resume_pipeline(self, name: str, *, note: str = "") -> bool:
         """Undoes `pause_pipeline`. False where it was not paused."""
         return await self._call(_calls.pause_pipeline(name, True, self._by, note))
-
-    async def backfill(self, name: str, start_date: dt.date | str, end_date: dt.date | str) -> None:
-        """Runs of past intervals. Not in the contract yet: raises `NotSupported`."""
-        raise _calls.backfill()
 
     # Runs
 
@@ -243,6 +263,75 @@ class Client:
                 yield LogLine.parse(line)
             return
 
+    # Schedules, triggers, events
+
+    async def schedule(self, name: str, *, from_: dt.date | str | None = None, to: dt.date | str | None = None, limit: int = 0) -> ScheduleInfo:
+        """The next intervals of a pipeline's schedule, or those that end within these dates, with what became of them.
+
+        `limit` is how many at most: 10 if nothing is said, 1,000 between dates.
+        """
+        return await self._call(_calls.schedule(name, from_, to, limit))
+
+    async def rewind(self, name: str, to: dt.date | str, *, note: str = "") -> Rewound:
+        """Sets where the next interval of a schedule begins: intervals become due again, or those to come are passed over."""
+        return await self._call(_calls.rewind(name, to, self._by, note))
+
+    async def triggers(self, name: str | None = None) -> list[TriggerInfo]:
+        """What starts runs of a pipeline, or of all, and how it stands; the trigger `schedule` is the schedule."""
+        return await self._call(_calls.triggers(name))
+
+    async def pause_trigger(self, name: str, trigger: str = "schedule", *, note: str = "") -> bool:
+        """A trigger of a pipeline, or its schedule, starts nothing until it is resumed. False where it was paused already."""
+        return await self._call(_calls.pause_trigger(name, trigger, False, self._by, note))
+
+    async def resume_trigger(self, name: str, trigger: str = "schedule", *, note: str = "") -> bool:
+        """Undoes `pause_trigger`. False where it was not paused."""
+        return await self._call(_calls.pause_trigger(name, trigger, True, self._by, note))
+
+    async def emit(self, event: str, payload: Plain = None, *, id: str | None = None) -> Emitted:
+        """Something happened: starts a run of each pipeline that has an `EventTrigger` for it.
+
+        Safe to repeat with the same `id`, which is minted if none is given: for two hours it is the same event.
+        """
+        return await self._call(_calls.emit(event, payload, id, self._by))
+
+    async def dead_events(self, *, limit: int = 100) -> list[DeadEvent]:
+        """Events that started no run where they should have, newest first, and why."""
+        return await self._call(_calls.dead_events(limit))
+
+    # Backfills
+
+    @overload
+    async def backfill(
+        self, name: str, start_date: dt.date | str, end_date: dt.date | str, *, dry_run: Literal[False] = False, **options: Unpack[BackfillOptions]
+    ) -> Backfill: ...
+    @overload
+    async def backfill(
+        self, name: str, start_date: dt.date | str, end_date: dt.date | str, *, dry_run: Literal[True], **options: Unpack[BackfillOptions]
+    ) -> BackfillPlan: ...
+    @overload
+    async def backfill(
+        self, name: str, start_date: dt.date | str, end_date: dt.date | str, *, dry_run: bool, **options: Unpack[BackfillOptions]
+    ) -> Backfill | BackfillPlan: ...
+    async def backfill(
+        self, name: str, start_date: dt.date | str, end_date: dt.date | str, *, dry_run: bool = False, **options: Unpack[BackfillOptions]
+    ) -> Backfill | BackfillPlan:
+        """Runs the intervals of a registered pipeline that start within these dates, both included, of the pipeline's zone.
+
+        The options are those of `BackfillOptions`. Safe to repeat with the same `id`. With `dry_run` nothing is run, and what would be is told.
+        """
+        id, answer = await self._call(_calls.create_backfill(name, start_date, end_date, dry_run, self._by, options))
+        plan = BackfillPlan.of(answer)
+        return plan if dry_run else Backfill(self, id, plan=plan, created=answer.created, seq=answer.seq)
+
+    async def backfills(self, name: str | None = None) -> list[BackfillInfo]:
+        """Backfills of a pipeline, or of all, newest first; without their intervals."""
+        return await self._call(_calls.list_backfills(name))
+
+    def backfill_by_id(self, id: str) -> Backfill:
+        """A handle of a backfill; asks nothing."""
+        return Backfill(self, id)
+
     # The cluster
 
     async def pools(self) -> list[PoolInfo]:
@@ -349,3 +438,76 @@ class Run:
         """Why it, or a task of it, is not running, and what would unblock it."""
         return await self._client._call(_calls.explain(self.id, task))
 
+
+class Backfill:
+    """A handle of a backfill: what can be asked of it and done to it."""
+
+    def __init__(self, client: Client, id: str, *, plan: BackfillPlan | None = None, created: bool | None = None, seq: int = 0) -> None:
+        self._client = client
+        self.id = id
+        self.plan = plan
+        """What it runs, and what it leaves and why, as it was when it was asked for; `None` for one that was found by its id."""
+        self.created = created
+        """False where the same came before."""
+        self._seq = seq
+
+    def __repr__(self) -> str:
+        return f"Backfill({self.id!r})"
+
+    async def info(self) -> BackfillInfo:
+        """As it is now, with all its intervals."""
+        following = _calls.Following(self.id, self._client._book.deadline)
+        while True:
+            try:
+                found = await self._client._call(_calls.get_backfill(self.id, self._seq))
+            except NotFound:
+                # A coordinator that has not heard of it yet says so too.
+                if self._seq <= (await self._client.cluster()).seq:
+                    raise
+                found = None
+            if found is not None:
+                return found
+            self._client._book.preferred = None
+            await asyncio.sleep(following.pause())
+
+    async def state(self) -> State:
+        """As it is now: RUNNING until it ends."""
+        return (await self.info()).state
+
+    async def progress(self) -> BackfillProgress:
+        """How far it is now."""
+        return (await self.info()).progress
+
+    async def wait(self, timeout: float | None = None) -> BackfillInfo:
+        """Waits until it has ended, however it did; `TimeoutError` after so many seconds."""
+        following = _calls.Following(self.id, timeout)
+        while True:
+            info = await self.info()
+            if info.state.is_terminal:
+                return info
+            await asyncio.sleep(following.pause())
+
+    async def result(self, timeout: float | None = None) -> BackfillInfo:
+        """Waits until it has ended; `BackfillFailed`, with the intervals, where that is not SUCCESS."""
+        info = await self.wait(timeout)
+        if info.state is not State.SUCCESS:
+            raise _calls.failed_backfill(info)
+        return info
+
+    async def pause(self, note: str = "") -> bool:
+        """Makes no further run until it is resumed; what runs goes on. False where it was paused already."""
+        answer = await self._client._call(_calls.pause_backfill(self.id, False, self._client._by, note))
+        self._seq = max(self._seq, answer.seq)
+        return answer.changed
+
+    async def resume(self, note: str = "") -> bool:
+        """Undoes `pause`. False where it was not paused."""
+        answer = await self._client._call(_calls.pause_backfill(self.id, True, self._client._by, note))
+        self._seq = max(self._seq, answer.seq)
+        return answer.changed
+
+    async def cancel(self, note: str = "") -> bool:
+        """Makes no further run, and cancels those that have not ended. False where it was cancelled already."""
+        answer = await self._client._call(_calls.cancel_backfill(self.id, self._client._by, note))
+        self._seq = max(self._seq, answer.seq)
+        return answer.changed

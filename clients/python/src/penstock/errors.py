@@ -15,6 +15,7 @@ from __future__ import annotations
 
 __all__ = [
     "AlreadyExists",
+    "BackfillFailed",
     "BadInput",
     "Error",
     "Fail",
@@ -77,6 +78,14 @@ class RunFailed(Error):
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class BackfillFailed(Error):
+    """A backfill that was to succeed ended otherwise: `Backfill.result()` raises it."""
+
+    def __init__(self, message: str, backfill_id: str) -> None:
+        super().__init__(message)
+        self.backfill_id = backfill_id
 
 
 class Skip(Exception):

@@ -10,21 +10,21 @@ from contextvars import Token
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from . import _check
-from ._names import duration, identifier, milliseconds, pipeline_name
+from ._names import duration, identifier, pipeline_name, when
 from ._yaml import Plain, dump
-from .errors import BadInput, UndefinedActionWarning
+from .errors import BadInput, NotPossible, UndefinedActionWarning
 from .interval import IntervalLike
 from .tasks import Task, _opened
 from .values import Deadline, Defaults, Document, Duration, Param, Schedule, Setting, Trigger, settings, written
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-    from .client import Client, Run
-    from .records import Registered
+    from .client import Backfill, Client, Run
+    from .records import BackfillOptions, BackfillPlan, Registered
 
 __all__ = ["Pipeline"]
 
@@ -56,7 +56,7 @@ class Pipeline:
         timezone: str | None = None,
         schedule: str | Schedule | None = None,
         deadline: Deadline | None = None,
-        triggers: Mapping[str, Trigger] | None = None,
+        triggers: Sequence[Trigger] = (),
         start_date: str | dt.date | None = None,
         end_date: str | dt.date | None = None,
         depends_on_past: bool = False,
@@ -79,7 +79,7 @@ class Pipeline:
         self.timezone = timezone
         self.schedule = schedule
         self.deadline = deadline
-        self.triggers = dict(triggers or {})
+        self.triggers = tuple(triggers)
         self.start_date = start_date
         self.end_date = end_date
         self.depends_on_past = depends_on_past
@@ -145,9 +145,8 @@ class Pipeline:
                 timezone=self.timezone,
                 schedule=self.schedule.to_document() if isinstance(self.schedule, Schedule) else self.schedule,
                 deadline=None if self.deadline is None else self.deadline.to_document(),
-                triggers=[{"name": identifier("trigger", name), **trigger.to_document()} for name, trigger in self.triggers.items()],
-                start_date=_date(self.start_date),
-                end_date=_date(self.end_date),
+                start_date=None if self.start_date is None else when(self.start_date),
+                end_date=None if self.end_date is None else when(self.end_date),
                 depends_on_past=self.depends_on_past or None,
                 max_active_runs=self.max_active_runs,
                 max_active_tasks=self.max_active_tasks,
@@ -157,6 +156,13 @@ class Pipeline:
                 workdir=self.workdir,
                 env=settings(self.env),
             )
+        triggers: list[Plain] = []
+        for trigger in self.triggers:
+            with problems.of(f"trigger {trigger.name}"):
+                triggers.append(trigger.to_document())
+                if sum(other.name == trigger.name for other in self.triggers) > 1:
+                    raise BadInput("its name is that of another trigger: names are unique within a pipeline")
+        document |= written(triggers=triggers)
         params: dict[str, Plain] = {}
         for name, param in self.params.items():
             with problems.of(f"parameter {name}"):
@@ -234,9 +240,60 @@ class Pipeline:
         """Takes no new run until it is registered again; what runs goes on."""
         self._client(client).unregister(self.name, note=note)
 
-    def backfill(self, start_date: dt.date | str, end_date: dt.date | str, client: Client | None = None) -> None:
-        """Runs of past intervals. Not supported yet, neither by the contract nor here: raises `NotSupported`."""
-        self._client(client).backfill(self.name, start_date, end_date)
+    @overload
+    def backfill(
+        self,
+        start_date: dt.date | str,
+        end_date: dt.date | str,
+        *,
+        dry_run: Literal[False] = False,
+        client: Client | None = None,
+        **options: Unpack[BackfillOptions],
+    ) -> Backfill: ...
+    @overload
+    def backfill(
+        self,
+        start_date: dt.date | str,
+        end_date: dt.date | str,
+        *,
+        dry_run: Literal[True],
+        client: Client | None = None,
+        **options: Unpack[BackfillOptions],
+    ) -> BackfillPlan: ...
+    @overload
+    def backfill(
+        self,
+        start_date: dt.date | str,
+        end_date: dt.date | str,
+        *,
+        dry_run: bool,
+        client: Client | None = None,
+        **options: Unpack[BackfillOptions],
+    ) -> Backfill | BackfillPlan: ...
+    def backfill(
+        self,
+        start_date: dt.date | str,
+        end_date: dt.date | str,
+        *,
+        dry_run: bool = False,
+        client: Client | None = None,
+        **options: Unpack[BackfillOptions],
+    ) -> Backfill | BackfillPlan:
+        """Stores the definition, if it is not stored yet, and runs the intervals that start within these dates, both included.
+
+        The dates are those of the pipeline's zone. The options are those of `BackfillOptions`: `reprocess`, `tasks`, `params`,
+        `max_active`, `order`, `every`, `cascade`, `id` and `note`. With `dry_run` nothing is stored or run, and what would run is told;
+        so the definition must be stored already: `NotPossible` where it is not, as it is.
+
+            pipeline.backfill("2024-01-01", "2024-01-31", reprocess="failed").wait()
+        """
+        client = self._client(client)
+        if dry_run:
+            if client.would_register(self).created:
+                raise NotPossible(f"pipeline {self.name}, as it is here, is not registered, and a dry run stores nothing: register() it first")
+        else:
+            client.register(self)
+        return client.backfill(self.name, start_date, end_date, dry_run=dry_run, **options)
 
     @staticmethod
     def _client(client: Client | None) -> Client:
@@ -255,12 +312,6 @@ class Pipeline:
 def _says_nothing(pipeline: str, tasks: Sequence[str]) -> str:
     what = f"task {tasks[0]} of {pipeline} says" if len(tasks) == 1 else f"tasks {', '.join(tasks)} of {pipeline} say"
     return f"{what} nothing of what to do, and {'is a noop' if len(tasks) == 1 else 'are noops'}: give run=, shell=, …, or noop=True if that is meant"
-
-
-def _date(value: str | dt.date | None) -> str | None:
-    if isinstance(value, dt.datetime):
-        milliseconds(value)
-    return value if value is None or isinstance(value, str) else value.isoformat()
 
 
 def _caller() -> int:

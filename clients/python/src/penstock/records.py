@@ -5,30 +5,44 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ._names import moment
 from .interval import Interval
 
 if TYPE_CHECKING:
+    from ._yaml import Plain
+    from .tasks import Task
     from .v1 import control_pb2 as pb
     from .v1 import types_pb2 as types
 
 __all__ = [
     "AttemptInfo",
     "Audit",
+    "BackfillInfo",
+    "BackfillInterval",
+    "BackfillOptions",
+    "BackfillPlan",
+    "BackfillProgress",
     "Change",
     "ClusterInfo",
+    "DeadEvent",
+    "DueInterval",
+    "Emitted",
     "HeldAttempt",
     "LogLine",
     "PipelineInfo",
+    "PlannedInterval",
     "PoolInfo",
     "Registered",
+    "Rewound",
     "RunInfo",
+    "ScheduleInfo",
     "State",
     "TaskInfo",
+    "TriggerInfo",
     "Update",
     "Why",
     "WorkerInfo",
@@ -89,7 +103,7 @@ class Registered:
     warnings: Sequence[str] = ()
 
     @classmethod
-    def of(cls, message: pb.RegisterResponse) -> Registered:
+    def of(cls, message: pb.RegisterResponse | pb.WouldRegisterResponse) -> Registered:
         return cls(message.pipeline, message.version, message.created, tuple(message.warnings))
 
 
@@ -210,9 +224,11 @@ class RunInfo:
     interval: Interval | None
     params: Mapping[str, Any]
     trigger: str
-    """manual, pipeline, …"""
+    """manual, pipeline, schedule, event, file, dependency or backfill"""
     by: str
     """Who or what started it, as claimed."""
+    source: str
+    """What of the trigger: an event's id, a file's path, the run that ended, a backfill; empty if there is none."""
     created_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -244,6 +260,7 @@ class RunInfo:
             params=json.loads(message.params or "{}"),
             trigger=message.trigger.kind,
             by=message.trigger.by,
+            source=message.trigger.source,
             created_at=_time(message.created_at_ms),
             started_at=_time(message.started_at_ms),
             ended_at=_time(message.ended_at_ms),
@@ -482,4 +499,336 @@ class ClusterInfo:
             trouble=message.trouble,
             live_runs=message.live_runs,
             leases=message.leases,
+        )
+
+
+# Schedules and triggers
+
+
+@dataclass(frozen=True)
+class DueInterval:
+    """An interval of a schedule."""
+
+    interval: Interval
+    due_at: datetime
+    """When its run starts."""
+    local_start: str
+    """Its start in the pipeline's zone, with the offset."""
+    local_end: str
+    local_due: str
+    outcome: str
+    """What became of it; empty: nothing yet."""
+
+    @property
+    def date(self) -> date:
+        """Of its start, in the pipeline's zone."""
+        return date.fromisoformat(self.local_start[:10])
+
+    @classmethod
+    def of(cls, message: pb.DueInterval) -> DueInterval:
+        return cls(
+            interval=Interval.of_ms(message.interval.start_ms, message.interval.end_ms),
+            due_at=moment(message.due_at_ms),
+            local_start=message.local_start,
+            local_end=message.local_end,
+            local_due=message.local_due,
+            outcome=message.outcome,
+        )
+
+
+@dataclass(frozen=True)
+class ScheduleInfo:
+    """A schedule, and the intervals that it has in some time."""
+
+    pipeline: str
+    zone: str
+    next_begins: datetime | None
+    """Where the next interval begins; `None`: it has no schedule."""
+    intervals: Sequence[DueInterval]
+    paused: Mapping[str, Audit]
+    """The triggers that are paused, `schedule` among them, and who paused them."""
+    skipped: Mapping[str, int]
+    """How many intervals were skipped, by reason: paused, catchup, overlap, max_queued, refused."""
+    stopped: str
+    """Why no schedule fires now; empty if all is well."""
+
+    @classmethod
+    def of(cls, message: pb.GetScheduleResponse) -> ScheduleInfo:
+        return cls(
+            pipeline=message.pipeline,
+            zone=message.zone,
+            next_begins=_time(message.next_begins_ms),
+            intervals=tuple(map(DueInterval.of, message.intervals)),
+            paused={paused.trigger: Audit.of(paused.audit) for paused in message.paused},
+            skipped={skipped.reason: skipped.count for skipped in message.skipped},
+            stopped=message.stopped,
+        )
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """What came of a rewind."""
+
+    changed: bool
+    """False where it was so already."""
+    next_begins: datetime
+    """Where the next interval begins now."""
+
+    @classmethod
+    def of(cls, message: pb.RewindScheduleResponse) -> Rewound:
+        return cls(message.changed, moment(message.next_begins_ms))
+
+
+@dataclass(frozen=True)
+class TriggerInfo:
+    """What starts runs of a pipeline, and how it stands."""
+
+    pipeline: str
+    name: str
+    """`schedule` is the pipeline's schedule."""
+    kind: str
+    """schedule, event, pipelines or file"""
+    of: str
+    """Its cron expressions, the event's name, pipelines, a path."""
+    paused: Audit | None
+    gathered: int
+    """Events gathered for its next run, by `debounce`."""
+    starts_at: datetime | None
+    """When that starts."""
+    files: int
+    """Files it has seen."""
+    trouble: str
+    """Why it cannot look; empty if it can."""
+
+    @classmethod
+    def from_message(cls, message: pb.TriggerInfo) -> TriggerInfo:
+        return cls(
+            pipeline=message.pipeline,
+            name=message.name,
+            kind=message.kind,
+            of=message.of,
+            paused=Audit.of(message.paused) if message.HasField("paused") else None,
+            gathered=message.gathered,
+            starts_at=_time(message.starts_at_ms),
+            files=message.files,
+            trouble=message.trouble,
+        )
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """An event that was accepted."""
+
+    id: str
+    """The `source` of the runs that it starts."""
+    number: int
+
+
+@dataclass(frozen=True)
+class DeadEvent:
+    """Something that happened and started no run where it should have."""
+
+    number: int
+    at: datetime
+    pipeline: str
+    """Whose trigger could not take it; empty: there was none for it."""
+    trigger: str
+    why: str
+    event: Mapping[str, Any]
+    """What it carried."""
+
+    @classmethod
+    def of(cls, message: types.DeadEvent) -> DeadEvent:
+        happening = message.happening
+        return cls(
+            number=message.no,
+            at=moment(happening.at_ms),
+            pipeline=message.pipeline,
+            trigger=message.trigger,
+            why=message.why,
+            event=json.loads(happening.event or "{}"),
+        )
+
+
+# Backfills
+
+
+class BackfillOptions(TypedDict, total=False):
+    """What a backfill says beside its dates, as keyword arguments of `Pipeline.backfill` and `Client.backfill`."""
+
+    reprocess: Literal["none", "failed", "all"]
+    """Which of the intervals that ran before run again: `none`, if nothing is said, `failed` ones (and cancelled), or `all`."""
+    tasks: Sequence[str | Task] | str | Task
+    """Only these tasks, or selectors: `t`, `+t` with all above, `t+` with all below, `+t+`; what is above them counts as done."""
+    params: Mapping[str, Plain]
+    """Parameters of its runs."""
+    max_active: int
+    """Runs of it at once; 4 if nothing is said, 1 where a run waits for the one before."""
+    order: Literal["oldest", "newest"]
+    """Which interval comes first; the oldest, if nothing is said."""
+    every: str | timedelta
+    """The length of intervals, for a pipeline without a schedule."""
+    cascade: bool
+    """The ends of its runs start dependent pipelines too."""
+    id: str
+    """A name for it; the same id again is the same backfill. One is minted, if none is given."""
+    note: str
+    """Why, for people."""
+
+
+@dataclass(frozen=True)
+class PlannedInterval:
+    """An interval of a backfill's dates."""
+
+    interval: Interval
+    local_start: str
+    """Its start in the pipeline's zone, with the offset."""
+    local_end: str
+    runs: bool
+    """Whether the backfill runs it."""
+    why: str
+    """Why, or why not."""
+
+    @property
+    def date(self) -> date:
+        """Of its start, in the pipeline's zone."""
+        return date.fromisoformat(self.local_start[:10])
+
+    @classmethod
+    def of(cls, message: pb.PlannedInterval) -> PlannedInterval:
+        interval = Interval.of_ms(message.interval.start_ms, message.interval.end_ms)
+        return cls(interval, message.local_start, message.local_end, message.runs, message.why)
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """What a backfill runs, and what it leaves and why."""
+
+    intervals: Sequence[PlannedInterval]
+    """All of its dates, in the order of time."""
+    zone: str
+    max_active: int
+    """Runs at once."""
+    mean_run: timedelta | None
+    """How long the newest runs with SUCCESS took, on average; `None`: there is none yet."""
+
+    @property
+    def to_run(self) -> Sequence[PlannedInterval]:
+        """The intervals that it runs."""
+        return [planned for planned in self.intervals if planned.runs]
+
+    @property
+    def left(self) -> Sequence[PlannedInterval]:
+        """The intervals that it leaves as they are."""
+        return [planned for planned in self.intervals if not planned.runs]
+
+    @property
+    def estimate(self) -> timedelta | None:
+        """How long it may take, by `mean_run`; `None` where nothing is known."""
+        return None if self.mean_run is None else self.mean_run * -(-len(self.to_run) // max(1, self.max_active))
+
+    @classmethod
+    def of(cls, message: pb.CreateBackfillResponse) -> BackfillPlan:
+        return cls(
+            intervals=tuple(map(PlannedInterval.of, message.intervals)),
+            zone=message.zone,
+            max_active=message.max_active,
+            mean_run=timedelta(milliseconds=message.mean_run_ms) if message.mean_run_ms else None,
+        )
+
+
+@dataclass(frozen=True)
+class BackfillProgress:
+    """How far a backfill is, in intervals."""
+
+    total: int
+    started: int
+    """That have a run."""
+    succeeded: int
+    failed: int
+    cancelled: int
+
+    @property
+    def ended(self) -> int:
+        """Whose runs have ended."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def running(self) -> int:
+        """Whose runs have not ended."""
+        return self.started - self.ended
+
+    @property
+    def fraction(self) -> float:
+        """From 0 to 1."""
+        return self.ended / self.total if self.total else 1.0
+
+    def __str__(self) -> str:
+        said = [f"{self.ended} of {self.total} ended"]
+        said += [f"{count} {word}" for count, word in ((self.running, "running"), (self.failed, "failed"), (self.cancelled, "cancelled")) if count]
+        return ", ".join(said)
+
+
+@dataclass(frozen=True)
+class BackfillInterval:
+    """An interval of a backfill, and how its run ended."""
+
+    interval: Interval
+    state: State | None
+    """`None`: it has no run yet, or that has not ended."""
+
+
+@dataclass(frozen=True)
+class BackfillInfo:
+    """A backfill as it was at one moment."""
+
+    id: str
+    pipeline: str
+    """`namespace/name`"""
+    state: State
+    """RUNNING until it ends: SUCCESS if every run did, CANCELLED, or FAILED."""
+    progress: BackfillProgress
+    tasks: Sequence[str]
+    """Only these; empty: all."""
+    params: Mapping[str, Any]
+    max_active: int
+    cascade: bool
+    created: Audit
+    paused: Audit | None
+    cancelled: Audit | None
+    ended_at: datetime | None
+    live: Sequence[str]
+    """Ids of its runs that have not ended."""
+    intervals: Sequence[BackfillInterval] = field(default=(), repr=False)
+    """In the order in which they run. Only where the backfill was asked for by its id."""
+
+    @property
+    def duration(self) -> timedelta | None:
+        """Of one that has ended."""
+        return self.ended_at - self.created.at if self.ended_at else None
+
+    @classmethod
+    def of(cls, message: pb.BackfillInfo) -> BackfillInfo:
+        backfill = message.backfill
+        ended = {number: State.of(state) for number, state in zip(backfill.ended[::2], backfill.ended[1::2])}
+        intervals: list[BackfillInterval] = []
+        at = 0
+        for number, (gap, length) in enumerate(zip(backfill.bounds[::2], backfill.bounds[1::2])):
+            start, at = at + gap, at + gap + length
+            intervals.append(BackfillInterval(Interval.of_ms(start, at), ended.get(number)))
+        return cls(
+            id=backfill.id,
+            pipeline=backfill.pipeline,
+            state=State.of(backfill.state),
+            progress=BackfillProgress(message.intervals, backfill.next, message.succeeded, message.failed, message.cancelled),
+            tasks=tuple(backfill.only),
+            params=json.loads(backfill.params or "{}"),
+            max_active=backfill.max_active,
+            cascade=backfill.cascade,
+            created=Audit.of(backfill.created),
+            paused=Audit.of(backfill.paused) if backfill.HasField("paused") else None,
+            cancelled=Audit.of(backfill.cancelled) if backfill.HasField("cancelled") else None,
+            ended_at=_time(backfill.ended_at_ms),
+            live=tuple(message.live),
+            intervals=tuple(intervals),
         )

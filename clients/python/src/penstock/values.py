@@ -6,11 +6,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ._names import dotted, duration, identifier, pipeline_name
 from ._yaml import Plain
 from .errors import BadInput
+
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
 
 __all__ = [
     "Approve",
@@ -20,13 +23,15 @@ __all__ = [
     "Deadline",
     "Defaults",
     "Duration",
-    "Event",
+    "EventTrigger",
     "Expect",
-    "File",
+    "FileTrigger",
+    "Given",
     "Http",
     "Output",
     "Param",
     "ParamType",
+    "PipelineTrigger",
     "Policy",
     "Retries",
     "Schedule",
@@ -36,7 +41,6 @@ __all__ = [
     "Statement",
     "Trigger",
     "TriggerRule",
-    "Upstream",
     "Wait",
 ]
 
@@ -381,19 +385,26 @@ class Param:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When runs start by themselves: a cron expression or several, or a fixed distance."""
+    """When runs start by themselves: a cron expression or several, any of which fires, or a steady period.
+
+    >>> Schedule(cron="0 2 * * *", catchup="all").to_document()
+    {'cron': '0 2 * * *', 'catchup': 'all'}
+    """
 
     cron: str | Sequence[str] | None = None
+    """Five fields: minute, hour, day of month, month, day of week; or `@hourly`, `@daily`, …; in the pipeline's zone."""
     every: Duration | None = None
+    """A steady period, counted from `start_date`, else from 1970."""
     delay: Duration | None = None
     """A run starts so long after its interval's end."""
     grace: Duration | None = None
-    """An interval that fell due at most so long ago is never missed."""
+    """An interval that fell due no longer ago runs, whatever `catchup` says."""
     catchup: Literal["none", "latest", "all"] | None = None
-    """What becomes of missed intervals."""
+    """What becomes of intervals that fell due longer ago than `grace`: all run, only the latest, or none."""
     overlap: Literal["queue", "skip", "cancel_running"] | None = None
     """What becomes of a run that falls due while another runs."""
     max_queued: int | None = None
+    """Runs that may be queued; what falls due beyond them is skipped, or waits where `catchup` is `all`."""
 
     def to_document(self) -> Plain:
         if (self.cron is None) == (self.every is None):
@@ -426,40 +437,91 @@ class Deadline:
         return written(finish_by=finish_by, finish_within=_duration(self.finish_within))
 
 
-@dataclass(frozen=True)
-class File:
-    """A file starts a run: new, settled, each version once."""
+Given = str | int | float | bool
+"""What a trigger gives a parameter: a value, or a template that may use `event`."""
 
+
+@dataclass(frozen=True)
+class FileTrigger:
+    """A file that is new or has changed, and has settled, starts a run; each version once.
+
+    `path` is an absolute path, the same on every coordinator, or a URL such as `s3://bucket/claims/*.csv`; `*`, `?` and `[…]` do not match a `/`.
+    """
+
+    name: str
     path: str
     settle: Duration | None = None
+    """How long it must not have changed."""
+    every: Duration | None = None
+    """How often it is looked for."""
+    existing: bool | None = None
+    """Whether files that are there when the trigger is first seen start runs too."""
+    params: Mapping[str, Given] = field(default_factory=dict[str, Given])
+    """What its runs are given: `{"file": "{{ event.path }}"}`."""
+    debounce: Duration | None = None
+    """What comes within this time of the last starts one run together with it."""
 
     def to_document(self) -> Document:
-        return {"file": written(path=self.path, settle=_duration(self.settle))}
+        file = written(path=self.path, settle=_duration(self.settle), every=_duration(self.every), existing=self.existing)
+        return _trigger(self.name, self.params, self.debounce, file=self.path if list(file) == ["path"] else file)
 
 
 @dataclass(frozen=True)
-class Upstream:
-    """A run of another pipeline, when it has ended, starts a run."""
+class PipelineTrigger:
+    """A run of another pipeline, when it has ended, starts a run; of several pipelines, their runs for the same interval do together.
 
-    pipeline: str
-    when: Literal["success", "failed", "completed"] | None = None
+    A pipeline is named, or given itself.
+    """
+
+    name: str
+    pipelines: str | Pipeline | Sequence[str | Pipeline]
+    when: Literal["success", "failure", "any"] | None = None
+    """How each run must have ended: `success`, if nothing is said; `failure` is FAILED or CANCELLED."""
+    params: Mapping[str, Given] = field(default_factory=dict[str, Given])
+    """What its runs are given: `{"rows": "{{ event.outputs.load.rows }}"}`."""
+    debounce: Duration | None = None
+    """What comes within this time of the last starts one run together with it."""
 
     def to_document(self) -> Document:
-        return {"pipeline": written(name=pipeline_name(self.pipeline), when=self.when)}
+        if isinstance(self.pipelines, Sequence) and not isinstance(self.pipelines, str):
+            names = [_pipeline(pipeline) for pipeline in self.pipelines]
+            if not names:
+                raise BadInput("it names no pipeline")
+            many: Plain = written(names=names, when=self.when) if self.when is not None else names
+            return _trigger(self.name, self.params, self.debounce, pipelines=many)
+        name = _pipeline(self.pipelines)
+        one: Plain = written(name=name, when=self.when) if self.when is not None else name
+        return _trigger(self.name, self.params, self.debounce, pipeline=one)
 
 
 @dataclass(frozen=True)
-class Event:
-    """An event of this name, which an API call or a webhook emits, starts a run."""
+class EventTrigger:
+    """An event of this name, by `Client.emit` or the trigger's webhook, starts a run."""
 
+    name: str
     event: str
+    params: Mapping[str, Given] = field(default_factory=dict[str, Given])
+    """What its runs are given: `{"day": "{{ event.day }}"}`. If nothing is said, what the event carries under the names of parameters."""
+    debounce: Duration | None = None
+    """What comes within this time of the last starts one run together with it."""
 
     def to_document(self) -> Document:
-        return {"event": self.event}
+        return _trigger(self.name, self.params, self.debounce, event=dotted("event name", self.event))
 
 
-Trigger = File | Upstream | Event
-"""What else starts a run; a pipeline has them by name."""
+Trigger = FileTrigger | PipelineTrigger | EventTrigger
+"""What else starts a run."""
+
+
+def _trigger(name: str, params: Mapping[str, Given], debounce: Duration | None, **source: Plain) -> Document:
+    if identifier("trigger name", name) == "schedule":
+        raise BadInput("a trigger cannot be named schedule, which is what starts runs by `schedule`: choose another name")
+    given: Document = {identifier("parameter", key): _text(value) for key, value in params.items()}
+    return {"name": name, **source, **written(params=given, debounce=_duration(debounce))}
+
+
+def _pipeline(value: str | Pipeline) -> str:
+    return pipeline_name(value if isinstance(value, str) else value.name)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,21 @@
 from penstock.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Reprocess(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REPROCESS_NONE: _ClassVar[Reprocess]
+    REPROCESS_FAILED: _ClassVar[Reprocess]
+    REPROCESS_ALL: _ClassVar[Reprocess]
+REPROCESS_NONE: Reprocess
+REPROCESS_FAILED: Reprocess
+REPROCESS_ALL: Reprocess
 
 class AsOf(_message.Message):
     __slots__ = ("seq", "age_ms")
@@ -429,6 +439,315 @@ class SetPoolResponse(_message.Message):
     SEQ_FIELD_NUMBER: _ClassVar[int]
     seq: int
     def __init__(self, seq: _Optional[int] = ...) -> None: ...
+
+class GetScheduleRequest(_message.Message):
+    __slots__ = ("pipeline", "to", "limit")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    to: str
+    limit: int
+    def __init__(self, pipeline: _Optional[str] = ..., to: _Optional[str] = ..., limit: _Optional[int] = ..., **kwargs: object) -> None: ...
+
+class GetScheduleResponse(_message.Message):
+    __slots__ = ("as_of", "pipeline", "zone", "next_begins_ms", "intervals", "paused", "skipped", "stopped")
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_BEGINS_MS_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    as_of: AsOf
+    pipeline: str
+    zone: str
+    next_begins_ms: int
+    intervals: _containers.RepeatedCompositeFieldContainer[DueInterval]
+    paused: _containers.RepeatedCompositeFieldContainer[PausedBy]
+    skipped: _containers.RepeatedCompositeFieldContainer[Skipped]
+    stopped: str
+    def __init__(self, as_of: _Optional[_Union[AsOf, _Mapping]] = ..., pipeline: _Optional[str] = ..., zone: _Optional[str] = ..., next_begins_ms: _Optional[int] = ..., intervals: _Optional[_Iterable[_Union[DueInterval, _Mapping]]] = ..., paused: _Optional[_Iterable[_Union[PausedBy, _Mapping]]] = ..., skipped: _Optional[_Iterable[_Union[Skipped, _Mapping]]] = ..., stopped: _Optional[str] = ...) -> None: ...
+
+class DueInterval(_message.Message):
+    __slots__ = ("interval", "due_at_ms", "local_start", "local_end", "local_due", "outcome")
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    DUE_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_START_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_END_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_DUE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    interval: _types_pb2.Interval
+    due_at_ms: int
+    local_start: str
+    local_end: str
+    local_due: str
+    outcome: str
+    def __init__(self, interval: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., due_at_ms: _Optional[int] = ..., local_start: _Optional[str] = ..., local_end: _Optional[str] = ..., local_due: _Optional[str] = ..., outcome: _Optional[str] = ...) -> None: ...
+
+class PausedBy(_message.Message):
+    __slots__ = ("trigger", "audit")
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    trigger: str
+    audit: _types_pb2.Audit
+    def __init__(self, trigger: _Optional[str] = ..., audit: _Optional[_Union[_types_pb2.Audit, _Mapping]] = ...) -> None: ...
+
+class Skipped(_message.Message):
+    __slots__ = ("reason", "count")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    count: int
+    def __init__(self, reason: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
+
+class RewindScheduleRequest(_message.Message):
+    __slots__ = ("pipeline", "to", "by", "note")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    to: str
+    by: str
+    note: str
+    def __init__(self, pipeline: _Optional[str] = ..., to: _Optional[str] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class RewindScheduleResponse(_message.Message):
+    __slots__ = ("changed", "next_begins_ms", "seq")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_BEGINS_MS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    next_begins_ms: int
+    seq: int
+    def __init__(self, changed: bool = ..., next_begins_ms: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class PauseTriggerRequest(_message.Message):
+    __slots__ = ("pipeline", "trigger", "resume", "by", "note")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    trigger: str
+    resume: bool
+    by: str
+    note: str
+    def __init__(self, pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., resume: bool = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class PauseTriggerResponse(_message.Message):
+    __slots__ = ("changed", "seq")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    seq: int
+    def __init__(self, changed: bool = ..., seq: _Optional[int] = ...) -> None: ...
+
+class ListTriggersRequest(_message.Message):
+    __slots__ = ("pipeline",)
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    def __init__(self, pipeline: _Optional[str] = ...) -> None: ...
+
+class ListTriggersResponse(_message.Message):
+    __slots__ = ("as_of", "triggers")
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    TRIGGERS_FIELD_NUMBER: _ClassVar[int]
+    as_of: AsOf
+    triggers: _containers.RepeatedCompositeFieldContainer[TriggerInfo]
+    def __init__(self, as_of: _Optional[_Union[AsOf, _Mapping]] = ..., triggers: _Optional[_Iterable[_Union[TriggerInfo, _Mapping]]] = ...) -> None: ...
+
+class TriggerInfo(_message.Message):
+    __slots__ = ("pipeline", "name", "kind", "of", "paused", "gathered", "starts_at_ms", "files", "trouble")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    OF_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    GATHERED_FIELD_NUMBER: _ClassVar[int]
+    STARTS_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    name: str
+    kind: str
+    of: str
+    paused: _types_pb2.Audit
+    gathered: int
+    starts_at_ms: int
+    files: int
+    trouble: str
+    def __init__(self, pipeline: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., of: _Optional[str] = ..., paused: _Optional[_Union[_types_pb2.Audit, _Mapping]] = ..., gathered: _Optional[int] = ..., starts_at_ms: _Optional[int] = ..., files: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
+
+class EmitEventRequest(_message.Message):
+    __slots__ = ("id", "name", "payload", "by")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    name: str
+    payload: str
+    by: str
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., payload: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+
+class EmitEventResponse(_message.Message):
+    __slots__ = ("event", "seq")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    event: int
+    seq: int
+    def __init__(self, event: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+
+class ListDeadEventsRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class ListDeadEventsResponse(_message.Message):
+    __slots__ = ("as_of", "events")
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    as_of: AsOf
+    events: _containers.RepeatedCompositeFieldContainer[_types_pb2.DeadEvent]
+    def __init__(self, as_of: _Optional[_Union[AsOf, _Mapping]] = ..., events: _Optional[_Iterable[_Union[_types_pb2.DeadEvent, _Mapping]]] = ...) -> None: ...
+
+class CreateBackfillRequest(_message.Message):
+    __slots__ = ("id", "pipeline", "start_date", "end_date", "every", "reprocess", "only", "params", "max_active", "newest_first", "cascade", "dry_run", "by", "note")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    START_DATE_FIELD_NUMBER: _ClassVar[int]
+    END_DATE_FIELD_NUMBER: _ClassVar[int]
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    REPROCESS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_FIRST_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pipeline: str
+    start_date: str
+    end_date: str
+    every: str
+    reprocess: Reprocess
+    only: _containers.RepeatedScalarFieldContainer[str]
+    params: str
+    max_active: int
+    newest_first: bool
+    cascade: bool
+    dry_run: bool
+    by: str
+    note: str
+    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., start_date: _Optional[str] = ..., end_date: _Optional[str] = ..., every: _Optional[str] = ..., reprocess: _Optional[_Union[Reprocess, str]] = ..., only: _Optional[_Iterable[str]] = ..., params: _Optional[str] = ..., max_active: _Optional[int] = ..., newest_first: bool = ..., cascade: bool = ..., dry_run: bool = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CreateBackfillResponse(_message.Message):
+    __slots__ = ("intervals", "zone", "created", "seq", "mean_run_ms", "max_active")
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    MEAN_RUN_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    intervals: _containers.RepeatedCompositeFieldContainer[PlannedInterval]
+    zone: str
+    created: bool
+    seq: int
+    mean_run_ms: int
+    max_active: int
+    def __init__(self, intervals: _Optional[_Iterable[_Union[PlannedInterval, _Mapping]]] = ..., zone: _Optional[str] = ..., created: bool = ..., seq: _Optional[int] = ..., mean_run_ms: _Optional[int] = ..., max_active: _Optional[int] = ...) -> None: ...
+
+class PlannedInterval(_message.Message):
+    __slots__ = ("interval", "local_start", "local_end", "runs", "why")
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_START_FIELD_NUMBER: _ClassVar[int]
+    LOCAL_END_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    interval: _types_pb2.Interval
+    local_start: str
+    local_end: str
+    runs: bool
+    why: str
+    def __init__(self, interval: _Optional[_Union[_types_pb2.Interval, _Mapping]] = ..., local_start: _Optional[str] = ..., local_end: _Optional[str] = ..., runs: bool = ..., why: _Optional[str] = ...) -> None: ...
+
+class ListBackfillsRequest(_message.Message):
+    __slots__ = ("pipeline", "id")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    id: str
+    def __init__(self, pipeline: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ListBackfillsResponse(_message.Message):
+    __slots__ = ("as_of", "backfills")
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
+    BACKFILLS_FIELD_NUMBER: _ClassVar[int]
+    as_of: AsOf
+    backfills: _containers.RepeatedCompositeFieldContainer[BackfillInfo]
+    def __init__(self, as_of: _Optional[_Union[AsOf, _Mapping]] = ..., backfills: _Optional[_Iterable[_Union[BackfillInfo, _Mapping]]] = ...) -> None: ...
+
+class BackfillInfo(_message.Message):
+    __slots__ = ("backfill", "intervals", "succeeded", "failed", "cancelled", "live")
+    BACKFILL_FIELD_NUMBER: _ClassVar[int]
+    INTERVALS_FIELD_NUMBER: _ClassVar[int]
+    SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    backfill: _types_pb2.Backfill
+    intervals: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    live: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, backfill: _Optional[_Union[_types_pb2.Backfill, _Mapping]] = ..., intervals: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., live: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PauseBackfillRequest(_message.Message):
+    __slots__ = ("id", "resume", "by", "note")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    resume: bool
+    by: str
+    note: str
+    def __init__(self, id: _Optional[str] = ..., resume: bool = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class PauseBackfillResponse(_message.Message):
+    __slots__ = ("changed", "seq")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    seq: int
+    def __init__(self, changed: bool = ..., seq: _Optional[int] = ...) -> None: ...
+
+class CancelBackfillRequest(_message.Message):
+    __slots__ = ("id", "by", "note")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    by: str
+    note: str
+    def __init__(self, id: _Optional[str] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class CancelBackfillResponse(_message.Message):
+    __slots__ = ("changed", "seq")
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    seq: int
+    def __init__(self, changed: bool = ..., seq: _Optional[int] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
     __slots__ = ("run_id", "task", "attempt", "offset", "follow")

@@ -41,12 +41,14 @@ class Interval(_message.Message):
     def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
 
 class Trigger(_message.Message):
-    __slots__ = ("kind", "by")
+    __slots__ = ("kind", "by", "source")
     KIND_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
     kind: str
     by: str
-    def __init__(self, kind: _Optional[str] = ..., by: _Optional[str] = ...) -> None: ...
+    source: str
+    def __init__(self, kind: _Optional[str] = ..., by: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("no", "run_id", "pipeline", "version", "generation", "trigger", "interval", "params", "state", "reason", "cancel", "created_at_ms", "started_at_ms", "ended_at_ms", "generation_at_ms", "run_timeout_ms", "request_digest", "tasks", "counts", "quarantined", "paused", "parent", "audit")
@@ -98,6 +100,98 @@ class Run(_message.Message):
     audit: _containers.RepeatedCompositeFieldContainer[Audit]
     def __init__(self, no: _Optional[int] = ..., run_id: _Optional[str] = ..., pipeline: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ..., trigger: _Optional[_Union[Trigger, _Mapping]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., params: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., cancel: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., started_at_ms: _Optional[int] = ..., ended_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., run_timeout_ms: _Optional[int] = ..., request_digest: _Optional[int] = ..., tasks: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., quarantined: _Optional[str] = ..., paused: bool = ..., parent: _Optional[_Union[Parent, _Mapping]] = ..., audit: _Optional[_Iterable[_Union[Audit, _Mapping]]] = ...) -> None: ...
 
+class Backfill(_message.Message):
+    __slots__ = ("id", "pipeline", "bounds", "only", "params", "max_active", "cascade", "created", "next", "ended", "paused", "cancelled", "state", "ended_at_ms")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    BOUNDS_FIELD_NUMBER: _ClassVar[int]
+    ONLY_FIELD_NUMBER: _ClassVar[int]
+    PARAMS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pipeline: str
+    bounds: _containers.RepeatedScalarFieldContainer[int]
+    only: _containers.RepeatedScalarFieldContainer[str]
+    params: str
+    max_active: int
+    cascade: bool
+    created: Audit
+    next: int
+    ended: _containers.RepeatedScalarFieldContainer[int]
+    paused: Audit
+    cancelled: Audit
+    state: State
+    ended_at_ms: int
+    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., bounds: _Optional[_Iterable[int]] = ..., only: _Optional[_Iterable[str]] = ..., params: _Optional[str] = ..., max_active: _Optional[int] = ..., cascade: bool = ..., created: _Optional[_Union[Audit, _Mapping]] = ..., next: _Optional[int] = ..., ended: _Optional[_Iterable[int]] = ..., paused: _Optional[_Union[Audit, _Mapping]] = ..., cancelled: _Optional[_Union[Audit, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., ended_at_ms: _Optional[int] = ...) -> None: ...
+
+class Happening(_message.Message):
+    __slots__ = ("emitted", "ended", "file", "event", "at_ms")
+    EMITTED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    emitted: Emitted
+    ended: EndedRun
+    file: FoundFile
+    event: str
+    at_ms: int
+    def __init__(self, emitted: _Optional[_Union[Emitted, _Mapping]] = ..., ended: _Optional[_Union[EndedRun, _Mapping]] = ..., file: _Optional[_Union[FoundFile, _Mapping]] = ..., event: _Optional[str] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class Emitted(_message.Message):
+    __slots__ = ("name", "id")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    id: str
+    def __init__(self, name: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class EndedRun(_message.Message):
+    __slots__ = ("pipeline", "run_id", "state", "interval")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    run_id: str
+    state: State
+    interval: Interval
+    def __init__(self, pipeline: _Optional[str] = ..., run_id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+
+class FoundFile(_message.Message):
+    __slots__ = ("pipeline", "trigger", "path", "version")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    trigger: str
+    path: str
+    version: str
+    def __init__(self, pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., path: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class DeadEvent(_message.Message):
+    __slots__ = ("no", "happening", "pipeline", "trigger", "why")
+    NO_FIELD_NUMBER: _ClassVar[int]
+    HAPPENING_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    no: int
+    happening: Happening
+    pipeline: str
+    trigger: str
+    why: str
+    def __init__(self, no: _Optional[int] = ..., happening: _Optional[_Union[Happening, _Mapping]] = ..., pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+
 class Parent(_message.Message):
     __slots__ = ("run", "run_id", "task", "depth")
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -125,7 +219,7 @@ class Audit(_message.Message):
     def __init__(self, at_ms: _Optional[int] = ..., verb: _Optional[str] = ..., subject: _Optional[str] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("index", "id", "state", "reason", "not_before_ms", "failures", "lost", "deaths", "attempts", "outputs", "instance", "mapped", "detail", "changed_at_ms", "child", "items", "gone")
+    __slots__ = ("index", "id", "state", "reason", "not_before_ms", "failures", "lost", "deaths", "attempts", "outputs", "instance", "mapped", "detail", "changed_at_ms", "child", "items", "gone", "stopping", "tried_until_ms")
     class OutputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +244,8 @@ class Task(_message.Message):
     CHILD_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     GONE_FIELD_NUMBER: _ClassVar[int]
+    STOPPING_FIELD_NUMBER: _ClassVar[int]
+    TRIED_UNTIL_MS_FIELD_NUMBER: _ClassVar[int]
     index: int
     id: str
     state: State
@@ -167,7 +263,9 @@ class Task(_message.Message):
     child: str
     items: bytes
     gone: bool
-    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., not_before_ms: _Optional[int] = ..., failures: _Optional[int] = ..., lost: _Optional[int] = ..., deaths: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., instance: _Optional[int] = ..., mapped: _Optional[_Union[Mapped, _Mapping]] = ..., detail: _Optional[str] = ..., changed_at_ms: _Optional[int] = ..., child: _Optional[str] = ..., items: _Optional[bytes] = ..., gone: bool = ...) -> None: ...
+    stopping: str
+    tried_until_ms: int
+    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., not_before_ms: _Optional[int] = ..., failures: _Optional[int] = ..., lost: _Optional[int] = ..., deaths: _Optional[int] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., outputs: _Optional[_Mapping[str, str]] = ..., instance: _Optional[int] = ..., mapped: _Optional[_Union[Mapped, _Mapping]] = ..., detail: _Optional[str] = ..., changed_at_ms: _Optional[int] = ..., child: _Optional[str] = ..., items: _Optional[bytes] = ..., gone: bool = ..., stopping: _Optional[str] = ..., tried_until_ms: _Optional[int] = ...) -> None: ...
 
 class Mapped(_message.Message):
     __slots__ = ("count", "segments", "counts")
