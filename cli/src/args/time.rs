@@ -15,7 +15,7 @@ pub(crate) enum Schedule {
         /// Intervals that end at or after this date or time, in the pipeline's zone.
         #[arg(long, value_name = "DATE")]
         from: String,
-        /// Intervals that end by then; without it, a year of them at most.
+        /// Intervals that end by then; at most 1,000 are shown.
         #[arg(long, value_name = "DATE", default_value = "")]
         to: String,
         #[command(flatten)]
