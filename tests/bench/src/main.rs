@@ -25,6 +25,9 @@ struct Args {
     /// Runs of each measurement; the median is printed.
     #[arg(long, default_value_t = 5)]
     repeat: usize,
+    /// Schedules that fall due in the same minute; 0: not measured.
+    #[arg(long, default_value_t = 0)]
+    schedules: u32,
     /// Slots of the worker.
     #[arg(long, default_value_t = 1_000)]
     slots: u32,
@@ -69,6 +72,11 @@ async fn main() -> anyhow::Result<()> {
                 seconds.at(0.0),
                 seconds.at(1.0)
             );
+        }
+        if args.schedules > 0 {
+            let late = Figures::of(workload::schedules(client, args.schedules).await.with_context(|| format!("schedules on {kind}"))?);
+            let (middle, last) = (late.at(0.5), late.at(1.0));
+            println!("{kind:<9} {} schedules due at once: each fired once, p50 {middle:.2} s late, the last {last:.2} s", args.schedules);
         }
         let hops = Figures::of(workload::chain(client, 100, args.repeat).await.with_context(|| format!("chain on {kind}"))?);
         let against = if kind == "etcd" { format!("  {:.1} x raw put p50", hops.at(0.5) / put_p50) } else { String::new() };

@@ -122,6 +122,7 @@ async fn every_interval_of_a_second_has_one_run_though_the_leader_is_killed_agai
 
 /// The time by the clock of this machine, which is the coordinators' too.
 fn now_ms() -> i64 {
+    #[allow(clippy::disallowed_methods, reason = "schedules follow the wall clock")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("is after 1970");
     i64::try_from(since.as_millis()).expect("is a time")
 }
