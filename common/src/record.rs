@@ -247,6 +247,9 @@ pub struct DeadRecord {
     pub why: Arc<str>,
 }
 
+/// A file and what tells one content of it from another.
+pub type FileVersion = (Arc<str>, Arc<str>);
+
 /// What a trigger gathers for one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatheredRecord {
@@ -270,7 +273,7 @@ pub struct TimetableRecord {
     /// What its triggers gather.
     pub gathered: Vec<GatheredRecord>,
     /// The files that its triggers have seen: trigger, path, version.
-    pub files: Vec<(TriggerName, Vec<(Arc<str>, Arc<str>)>)>,
+    pub files: Vec<(TriggerName, Vec<FileVersion>)>,
     /// Triggers of whose first look, which only notes what is there, more is to come.
     pub noting: Vec<TriggerName>,
     /// Digests of the tokens that open webhooks of its triggers.

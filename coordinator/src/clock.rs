@@ -64,7 +64,7 @@ impl TermClock {
     }
 
     /// What workers' clocks say of ours, in milliseconds that they are ahead of it.
-    pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: &mut Vec<i64>) {
+    pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: &mut [i64]) {
         self.sanity.compare(clock.uptime(), workers);
     }
 

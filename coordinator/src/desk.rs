@@ -47,7 +47,7 @@ impl Desk {
             seq: Arc::default(),
         };
         let epoch = Epoch { incarnation: 1, revision: 1 };
-        desk.scheduler.lock().unwrap().lead(now(&*desk.clock));
+        desk.scheduler.lock().unwrap().lead(now(&desk.clock));
         desk.decide(Input::StartTerm { epoch, node: "n1".parse().unwrap() }).unwrap();
         queues.role.send_replace(Role::Leader(epoch));
         tokio::spawn(serve(queues, desk.scheduler.clone(), desk.clock.clone(), desk.seq.clone()));
@@ -55,7 +55,7 @@ impl Desk {
     }
 
     pub(crate) fn decide(&self, input: Input) -> Result<Decision, penstock_scheduler::Rejection> {
-        decide(&self.scheduler, &*self.clock, &self.seq, input)
+        decide(&self.scheduler, &self.clock, &self.seq, input)
     }
 
     pub(crate) fn register(&self, document: &str) {

@@ -7,7 +7,13 @@
 //! Which versions a trigger has seen is state; what is remembered here (since when a file has not changed) is of this term only, and
 //! the next leader waits a `settle` anew. So each version is told once, whoever leads.
 
+#[cfg(feature = "object-store")]
+mod http;
 mod local;
+#[cfg(feature = "object-store")]
+mod objects;
+#[cfg(not(feature = "object-store"))]
+#[path = "files/no_objects.rs"]
 mod objects;
 mod place;
 mod settling;

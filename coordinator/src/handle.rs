@@ -187,13 +187,12 @@ impl Handle {
         self.send(&self.submits, input, None).await
     }
 
-    /// Whether this node leads and the store takes what is new.
     /// What is wrong with the files of a trigger, as the leader finds it; on others nothing is known.
-    #[allow(dead_code, reason = "for the list of triggers")]
     pub(crate) fn file_trouble(&self, key: &Key) -> Option<Arc<str>> {
         self.file_trouble.borrow().get(key).cloned()
     }
 
+    /// Whether this node leads and the store takes what is new.
     pub(crate) fn room(&self) -> Result<(), Refusal> {
         self.leading()?;
         match &*self.trouble.borrow() {

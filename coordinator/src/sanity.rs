@@ -44,7 +44,7 @@ impl Sanity {
     }
 
     /// What workers' clocks say, in milliseconds that they are ahead.
-    pub(crate) fn compare(&mut self, uptime: Duration, workers: &mut Vec<i64>) {
+    pub(crate) fn compare(&mut self, uptime: Duration, workers: &mut [i64]) {
         workers.sort_unstable();
         self.workers_ahead = workers.get(workers.len() / 2).copied().filter(|_| workers.len() >= QUORUM);
         if let Some(ahead) = workers.get(workers.len() / 2).filter(|ahead| ahead.abs() > TOLERANCE_MS && workers.len() < QUORUM) {
@@ -136,7 +136,7 @@ mod tests {
         assert!(look(&mut sanity, 606, HOUR));
         let mut sanity = new();
         assert!(!look(&mut sanity, 5, HOUR));
-        sanity.compare(at(5, 0).1, &mut vec![0, -3, 900_000]);
+        sanity.compare(at(5, 0).1, &mut [0, -3, 900_000]);
         assert_eq!(sanity.trouble(), None);
         assert!(look(&mut sanity, 6, HOUR));
     }
@@ -144,13 +144,13 @@ mod tests {
     #[test]
     fn three_workers_are_believed_more_than_the_clock_and_two_are_not() {
         let mut sanity = new();
-        sanity.compare(at(5, 0).1, &mut vec![HOUR, HOUR]);
+        sanity.compare(at(5, 0).1, &mut [HOUR, HOUR]);
         assert_eq!(sanity.trouble(), None);
-        sanity.compare(at(5, 0).1, &mut vec![HOUR, HOUR, 0]);
+        sanity.compare(at(5, 0).1, &mut [HOUR, HOUR, 0]);
         assert!(sanity.trouble().unwrap().contains("3600 s ahead"));
         assert!(!look(&mut sanity, 1_000, 0), "time alone does not make it right");
         assert!(!look(&mut sanity, 1_001, HOUR), "it was corrected, and nobody knows yet");
-        sanity.compare(at(1_001, 0).1, &mut vec![0, 0, 0]);
+        sanity.compare(at(1_001, 0).1, &mut [0, 0, 0]);
         assert_eq!(sanity.trouble(), None);
     }
 }

@@ -1,8 +1,6 @@
 //! What happened, and what triggers made of it.
 
-use std::sync::Arc;
-
-use penstock_common::record::{DeadRecord, GatheredRecord, Happening, InboxRecord, What};
+use penstock_common::record::{DeadRecord, FileVersion, GatheredRecord, Happening, InboxRecord, What};
 use penstock_common::{EventNo, PipelineName, Timestamp, TriggerName};
 
 use crate::types::{Malformed, id, required, state_of};
@@ -102,11 +100,11 @@ impl TryFrom<v1::Gathered> for GatheredRecord {
     }
 }
 
-pub(crate) fn files((trigger, files): (TriggerName, Vec<(Arc<str>, Arc<str>)>)) -> v1::TriggerFiles {
-    let file = |(path, version): (Arc<str>, Arc<str>)| v1::SeenFile { path: path.to_string(), version: version.to_string() };
+pub(crate) fn files((trigger, files): (TriggerName, Vec<FileVersion>)) -> v1::TriggerFiles {
+    let file = |(path, version): FileVersion| v1::SeenFile { path: path.to_string(), version: version.to_string() };
     v1::TriggerFiles { trigger: trigger.to_string(), files: files.into_iter().map(file).collect() }
 }
 
-pub(crate) fn files_of(files: v1::TriggerFiles) -> Result<(TriggerName, Vec<(Arc<str>, Arc<str>)>), Malformed> {
+pub(crate) fn files_of(files: v1::TriggerFiles) -> Result<(TriggerName, Vec<FileVersion>), Malformed> {
     Ok((id("trigger", &files.trigger)?, files.files.into_iter().map(|f| (f.path.into(), f.version.into())).collect()))
 }

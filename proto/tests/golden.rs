@@ -180,8 +180,14 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
         ("gathered_missed", Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why: "it is paused".into(), at }),
         (
             "files_seen",
-            Event::FilesSeen { pipeline, trigger, files: vec![("/in/a.csv".into(), Some("12-5".into())), ("/in/b.csv".into(), None)] },
+            Event::FilesSeen {
+                pipeline: pipeline.clone(),
+                trigger: trigger.clone(),
+                files: vec![("/in/a.csv".into(), Some("12-5".into())), ("/in/b.csv".into(), None)],
+                partial: true,
+            },
         ),
+        ("trigger_token_set", Event::TriggerTokenSet { pipeline, trigger, digest: Some(Digest::of(b"token")), audit: audit.clone() }),
         ("backfill_created", Event::BackfillCreated(Box::new(record))),
         ("backfill_paused", Event::BackfillPaused { backfill: backfill.clone(), paused: true, audit: audit.clone() }),
         ("backfill_cancelled", Event::BackfillCancelled { backfill: backfill.clone(), audit }),

@@ -35,7 +35,7 @@ pub enum Why {
     /// The run is queued: so many runs of the pipeline may be active.
     RunQueued { pipeline: PipelineName, limit: u32, active: Vec<RunId>, ahead: usize },
     /// The run waits for SUCCESS of the interval before its own.
-    Past { pipeline: PipelineName, until: Timestamp, became: Option<Outcome> },
+    Past { pipeline: PipelineName, from: Timestamp, until: Timestamp, became: Option<Outcome> },
     /// The run waits until another pipeline has run for all of its interval.
     NotCovered { trigger: TriggerName, pipeline: PipelineName },
     /// Backfills hold the share of slots that they may.
@@ -136,8 +136,9 @@ impl Why {
                 set("ahead", ahead);
                 set("active", &list(&mut active.iter().map(ToString::to_string)));
             }
-            Self::Past { pipeline, until, became } => {
+            Self::Past { pipeline, from, until, became } => {
                 set("pipeline", pipeline);
+                set("from", from);
                 set("until", until);
                 became.iter().for_each(|became| set("became", &became.word()));
             }
@@ -222,10 +223,9 @@ impl Why {
     pub fn remedy(&self) -> String {
         match self {
             Self::RunQueued { active, .. } => active.first().map_or(String::new(), |run| format!("penstock cancel {run}")),
-            Self::Past { pipeline, until, became: Some(_) } => format!(
-                "penstock backfill {pipeline} --start-date {until} --end-date {until} --reprocess failed"
-            )
-            .replacen(&until.to_string(), &Timestamp(until.0 - 1).to_string(), 2),
+            Self::Past { pipeline, from, became: Some(_), .. } => {
+                format!("penstock backfill {pipeline} --start-date {from} --end-date {from} --reprocess failed")
+            }
             Self::NotCovered { pipeline, .. } => format!("penstock list --pipeline {pipeline}"),
             Self::RunPaused { run, .. } => format!("penstock resume {run}"),
             Self::PipelinePaused { pipeline, .. } => format!("penstock resume --pipeline {pipeline}"),
@@ -374,7 +374,11 @@ impl Scheduler {
                 chain.push(Why::RunQueued { pipeline: record.pipeline.clone(), limit, active, ahead });
             }
             chain.extend(self.state.behind(run).map(|behind| match behind {
-                Behind::Past(until, became) => Why::Past { pipeline: record.pipeline.clone(), until, became },
+                Behind::Past(until, became) => {
+                    let schedule = run.plan.pipeline.schedule.as_ref();
+                    let from = schedule.and_then(|schedule| schedule.times.interval_of(until)).map_or(until, |interval| interval.start());
+                    Why::Past { pipeline: record.pipeline.clone(), from, until, became }
+                }
                 Behind::Upstream(trigger, pipeline) => Why::NotCovered { trigger, pipeline },
             }));
         }

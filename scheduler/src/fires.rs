@@ -15,6 +15,11 @@ pub(crate) fn intervals_from(schedule: &ScheduleSpec, watermark: Timestamp) -> i
     })
 }
 
+/// The last interval that has ended.
+pub(crate) fn last_ended(schedule: &ScheduleSpec, wall: Timestamp) -> Option<Interval> {
+    schedule.times.interval_of(schedule.times.previous_at_or_before(wall)?)
+}
+
 /// When an interval's run starts.
 pub(crate) fn due_at(schedule: &ScheduleSpec, interval: Interval) -> Timestamp {
     schedule.times.starts(interval.end())

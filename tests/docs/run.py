@@ -30,7 +30,7 @@ And anywhere on a page:
 
 | comment | what it says |
 | --- | --- |
-| `cluster` | its shell blocks have a coordinator and a worker; `cluster: ARGS` are further arguments of the worker |
+| `cluster` | its shell blocks have a coordinator, whose HTTP address is `$COORDINATOR`, and a worker; `cluster: ARGS` are further arguments of the worker |
 | `copy: PATH` | this file or folder of the repository is at the same path in the page's directory |
 
 Python 3.9, standard library only. Ends only processes that it started.
@@ -269,6 +269,7 @@ class Work:
         logs = self.apart / "logs"
         endpoint = f"127.0.0.1:{grpc}"
         self.env["PENSTOCK_ENDPOINT"] = endpoint
+        self.env["COORDINATOR"] = f"http://127.0.0.1:{web}"
         store = f"embedded:{self.apart / 'store.redb'}"
         self.start("server", "--store", store, "--grpc", endpoint, "--http", f"127.0.0.1:{web}", "--name", "c1", "--logs", str(logs))
         places = ["--code-root", str(self.folder), "--logs", str(logs), "--scratch", str(self.apart / "scratch")]

@@ -15,7 +15,7 @@ pub(crate) enum Schedule {
         /// Intervals that end at or after this date or time, in the pipeline's zone.
         #[arg(long, value_name = "DATE")]
         from: String,
-        /// Intervals that end by then; without it, a year of them at most.
+        /// Intervals that end by then; at most 1,000 are shown.
         #[arg(long, value_name = "DATE", default_value = "")]
         to: String,
         #[command(flatten)]
@@ -68,7 +68,10 @@ pub(crate) struct Trigger {
 
 /// `triggers`.
 #[derive(Debug, Args)]
-#[command(after_help = "A trigger is paused and resumed with: penstock schedule pause PIPELINE --trigger NAME")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "A trigger is paused and resumed with: penstock schedule pause PIPELINE --trigger NAME"
+)]
 pub(crate) struct Triggers {
     /// Only of this pipeline.
     #[arg(default_value = "")]
@@ -76,6 +79,29 @@ pub(crate) struct Triggers {
     #[command(flatten)]
     /// The cluster.
     pub client: Client,
+    /// Something else than to list them.
+    #[command(subcommand)]
+    pub verb: Option<TriggerVerb>,
+}
+
+/// What is done to a trigger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TriggerVerb {
+    /// Makes a new token for an event trigger's webhook, and shows it once. The one before is no longer valid.
+    #[command(
+        after_help = "Then:\n  curl -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d '{}' http://COORDINATOR:7071/api/v1/hooks/default/PIPELINE/TRIGGER"
+    )]
+    Token {
+        /// The pipeline.
+        pipeline: String,
+        /// The trigger.
+        trigger: String,
+        /// Takes the token away instead: nobody may call the webhook.
+        #[arg(long)]
+        revoke: bool,
+        #[command(flatten)]
+        client: Client,
+    },
 }
 
 /// `events`.

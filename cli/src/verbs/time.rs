@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{connect, out};
 use crate::args::Output;
-use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, Triggers};
+use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, TriggerVerb, Triggers};
 use crate::show::{duration, table};
 use crate::{local, show};
 
@@ -54,14 +54,26 @@ async fn pause(of: Trigger, resume: bool) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) async fn triggers(args: Triggers) -> anyhow::Result<ExitCode> {
+    if let Some(TriggerVerb::Token { pipeline, trigger, revoke, client }) = args.verb {
+        return token(&pipeline, &trigger, revoke, &client).await;
+    }
     let all = connect(&args.client)?.triggers(&args.pipeline).await?.triggers;
     let one = |t: &v1::TriggerInfo| {
         json!({
             "pipeline": t.pipeline, "name": t.name, "kind": t.kind, "of": t.of, "paused": t.paused.is_some(), "gathered": t.gathered,
-            "starts_at": (t.starts_at_ms != 0).then(|| Timestamp(t.starts_at_ms)), "files": t.files, "trouble": t.trouble,
+            "starts_at": (t.starts_at_ms != 0).then_some(Timestamp(t.starts_at_ms)), "files": t.files, "trouble": t.trouble,
         })
     };
     out(args.client.output, || json!(all.iter().map(one).collect::<Vec<_>>()), || table::triggers(&all))
+}
+
+async fn token(pipeline: &str, trigger: &str, revoke: bool, args: &crate::args::Client) -> anyhow::Result<ExitCode> {
+    let client = connect(args)?;
+    // 160 random bits.
+    let minted = penstock_common::Digest::of(format!("{}{}", penstock_client::mint(), penstock_client::mint()).as_bytes()).to_string();
+    client.set_trigger_token(pipeline, trigger, (!revoke).then_some(minted.as_str())).await?;
+    let said = if revoke { format!("nobody may call the webhook of {trigger} of {pipeline}") } else { minted.clone() };
+    out(args.output, || json!({"pipeline": pipeline, "trigger": trigger, "token": (!revoke).then_some(&minted)}), || said)
 }
 
 pub(super) async fn events(verb: Events) -> anyhow::Result<ExitCode> {
@@ -103,7 +115,7 @@ fn schedule_json(s: &v1::GetScheduleResponse) -> serde_json::Value {
     json!({
         "pipeline": s.pipeline,
         "zone": s.zone,
-        "next_begins": (s.next_begins_ms != 0).then(|| Timestamp(s.next_begins_ms)),
+        "next_begins": (s.next_begins_ms != 0).then_some(Timestamp(s.next_begins_ms)),
         "intervals": s.intervals.iter().map(interval).collect::<Vec<_>>(),
         "paused": s.paused.iter().map(|p| p.trigger.clone()).collect::<Vec<_>>(),
         "skipped": s.skipped.iter().map(|k| (k.reason.clone(), json!(k.count))).collect::<serde_json::Map<_, _>>(),

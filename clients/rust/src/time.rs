@@ -63,6 +63,19 @@ impl Client {
         self.call("triggers", request, |mut c, r| async move { c.list_triggers(r).await }).await
     }
 
+    /// Who calls the webhook of a trigger must show this token; `None`: nobody may. Only its digest leaves this process.
+    pub async fn set_trigger_token(
+        &self,
+        pipeline: &str,
+        trigger: &str,
+        token: Option<&str>,
+    ) -> Result<v1::SetTriggerTokenResponse, Error> {
+        let digest = token.map_or_else(Vec::new, |token| penstock_common::Digest::of(token.as_bytes()).0.to_vec());
+        let (pipeline, trigger, by) = (pipeline.to_owned(), trigger.to_owned(), self.by().to_owned());
+        let request = v1::SetTriggerTokenRequest { pipeline, trigger, digest: digest.into(), by, note: String::new() };
+        self.call("token", request, |mut c, r| async move { c.set_trigger_token(r).await }).await
+    }
+
     /// Something happened: starts a run of each pipeline that has a trigger for it. `id`: of the source's; `None`: one is minted.
     pub async fn emit(&self, name: &str, payload: &serde_json::Value, id: Option<&str>) -> Result<v1::EmitEventResponse, Error> {
         let id = id.map_or_else(mint, str::to_owned);

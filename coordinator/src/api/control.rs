@@ -198,6 +198,13 @@ impl v1::control_server::Control for Control {
         self.triggers(request.into_inner()).await.map(Response::new)
     }
 
+    async fn set_trigger_token(
+        &self,
+        request: Request<v1::SetTriggerTokenRequest>,
+    ) -> Result<Response<v1::SetTriggerTokenResponse>, Status> {
+        self.set_token(request.into_inner()).await.map(Response::new)
+    }
+
     async fn emit_event(&self, request: Request<v1::EmitEventRequest>) -> Result<Response<v1::EmitEventResponse>, Status> {
         self.emit(request.into_inner()).await.map(Response::new)
     }

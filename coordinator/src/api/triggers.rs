@@ -1,7 +1,7 @@
 //! Triggers and events.
 
 use penstock_common::pipeline::TriggerSource;
-use penstock_common::{PipelineName, RequestId, ids};
+use penstock_common::{Digest, PipelineName, RequestId, TriggerName, ids};
 use penstock_proto::v1;
 use penstock_scheduler::calendar::TriggerView;
 use penstock_scheduler::{Answer, Emitted, Input};
@@ -20,7 +20,20 @@ impl Control {
             self.calendar(name).await?;
         }
         let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.triggers(of.as_ref()), seen)).await?;
-        Ok(v1::ListTriggersResponse { as_of: as_of(seen), triggers: all.into_iter().map(wire).collect() })
+        Ok(v1::ListTriggersResponse { as_of: as_of(seen), triggers: all.into_iter().map(|view| self.wire(view)).collect() })
+    }
+
+    pub(super) async fn set_token(&self, request: v1::SetTriggerTokenRequest) -> Result<v1::SetTriggerTokenResponse, Status> {
+        let v1::SetTriggerTokenRequest { pipeline, trigger, digest, by, note } = request;
+        let pipeline = PipelineName::parse(&pipeline).map_err(|e| status::invalid(&e))?;
+        let trigger = TriggerName::parse(&trigger).map_err(|e| status::invalid(&e))?;
+        let digest = match digest.is_empty() {
+            true => None,
+            false => Some(Digest::from_slice(&digest).ok_or_else(|| Status::invalid_argument("digest: 32 bytes, the BLAKE3 of a token"))?),
+        };
+        let input = Input::SetTriggerToken { pipeline, trigger, digest, by: by.into(), note: note.into() };
+        let (_, seq) = self.handle.command(input).await?;
+        Ok(v1::SetTriggerTokenResponse { seq: seq.0 })
     }
 
     pub(super) async fn emit(&self, request: v1::EmitEventRequest) -> Result<v1::EmitEventResponse, Status> {
@@ -49,25 +62,30 @@ impl Control {
         let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.dead_events(limit), seen)).await?;
         Ok(v1::ListDeadEventsResponse { as_of: as_of(seen), events: all.into_iter().map(Into::into).collect() })
     }
-}
 
-fn wire(view: TriggerView) -> v1::TriggerInfo {
-    let (kind, of) = match view.spec.as_ref().map(|spec| &spec.source) {
-        None => ("schedule", view.times.clone()),
-        Some(TriggerSource::Event(name)) => ("event", name.clone()),
-        Some(TriggerSource::Pipelines { names, .. }) => ("pipelines", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
-        Some(TriggerSource::File { path, .. }) => ("file", path.clone()),
-    };
-    let (gathered, starts_at) = view.gathered.unwrap_or_default();
-    v1::TriggerInfo {
-        pipeline: view.pipeline.to_string(),
-        name: view.name().to_owned(),
-        kind: kind.to_owned(),
-        of,
-        gathered: u32::try_from(gathered).unwrap_or(u32::MAX),
-        starts_at_ms: starts_at.0,
-        files: u32::try_from(view.files).unwrap_or(u32::MAX),
-        trouble: String::new(),
-        paused: view.paused.map(Into::into),
+    /// Only the leader knows why a trigger cannot look at its files.
+    fn wire(&self, view: TriggerView) -> v1::TriggerInfo {
+        let (kind, of) = match view.spec.as_ref().map(|spec| &spec.source) {
+            None => ("schedule", view.times.clone()),
+            Some(TriggerSource::Event(name)) => ("event", name.clone()),
+            Some(TriggerSource::Pipelines { names, .. }) => {
+                ("pipelines", names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Some(TriggerSource::File { path, .. }) => ("file", path.clone()),
+        };
+        let trouble =
+            view.spec.as_ref().and_then(|spec| self.handle.file_trouble(&(view.pipeline.clone(), spec.name.clone()))).unwrap_or_default();
+        let (gathered, starts_at) = view.gathered.unwrap_or_default();
+        v1::TriggerInfo {
+            pipeline: view.pipeline.to_string(),
+            name: view.name().to_owned(),
+            kind: kind.to_owned(),
+            of,
+            gathered: u32::try_from(gathered).unwrap_or(u32::MAX),
+            starts_at_ms: starts_at.0,
+            files: u32::try_from(view.files).unwrap_or(u32::MAX),
+            trouble: trouble.to_string(),
+            paused: view.paused.clone().map(Into::into),
+        }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use penstock_common::event::RunCreated;
 use penstock_common::limits::{MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_PARAMS_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_VERSIONS_PER_PIPELINE};
-use penstock_common::record::Trigger;
+use penstock_common::record::{Trigger, TriggerKind};
 use penstock_common::suggest::closest;
 use penstock_common::{Event, RunNo, TaskKey};
 
 use super::{Deciding, bounded, ranges};
+use crate::fires::last_ended;
 use crate::input::{Answer, Rejection, Submit};
 use crate::plan::Plan;
 use crate::state::State;
@@ -75,6 +76,9 @@ impl Deciding<'_> {
             return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
         }
         let not_selected = left_out(&plan, &submit)?;
+        // What a person starts covers the last interval that has ended, unless they say another.
+        let by_hand = plan.pipeline.schedule.as_ref().filter(|_| submit.trigger == TriggerKind::Manual);
+        let interval = submit.interval.or_else(|| by_hand.and_then(|schedule| last_ended(schedule, self.now.wall)));
         super::fits(&not_selected, "select fewer tasks one by one, or more with their neighbours (+task, task+)")?;
         self.emit(Event::RunCreated(Box::new(RunCreated {
             run: RunNo(self.state.last_run.0 + 1),
@@ -87,7 +91,7 @@ impl Deciding<'_> {
                 by: bounded(&submit.by, MAX_NOTE_BYTES),
                 source: bounded(&submit.source, MAX_NOTE_BYTES),
             },
-            interval: submit.interval,
+            interval,
             run_timeout: plan.pipeline.run_timeout,
             parent: submit.parent,
             not_selected,

@@ -282,7 +282,12 @@ fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
         Why::NoWorker { queue: "q".parse().unwrap(), labels: vec![] },
         Why::WorkersClosed { queue: "q".parse().unwrap(), workers: 1 },
         Why::NoSlot { queue: "q".parse().unwrap(), workers: 1, waiting: 1 },
-        Why::Past { pipeline: "p".parse().unwrap(), until: Timestamp(1), became: Some(penstock_common::record::Outcome::Failed) },
+        Why::Past {
+            pipeline: "p".parse().unwrap(),
+            from: Timestamp(0),
+            until: Timestamp(1),
+            became: Some(penstock_common::record::Outcome::Failed),
+        },
         Why::NotCovered { trigger: "t".parse().unwrap(), pipeline: "p".parse().unwrap() },
         Why::BackfillShare { queue: "q".parse().unwrap(), percent: 50 },
     ];

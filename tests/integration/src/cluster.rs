@@ -157,6 +157,15 @@ impl Cluster {
         self.servers[server] = self.spawn_server(server);
     }
 
+    /// Starts a worker that has ended again, under the same name.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn restart_worker(&mut self, name: &str) {
+        let n = self.workers.iter().position(|w| w.name == name).unwrap_or_else(|| panic!("there is no worker {name}"));
+        self.workers[n] = self.spawn_worker(n);
+    }
+
     /// SIGKILL of every process, etcd included.
     pub fn kill_everything(&mut self) {
         for process in self.servers.iter_mut().chain(&mut self.workers) {

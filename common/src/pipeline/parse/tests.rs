@@ -384,7 +384,8 @@ fn parameters_fit_their_types() {
         "default, description, enum, type",
     );
     refused_at_top("params: [a]", "1:9", "`params` must be a mapping, found a list", "NAME");
-    let number = "pipeline: p\nparams: {x: {type: number, default: 99999999999999999999}}\ntasks: {a: {noop: true}}\n";
+    refused_at_top("params: {x: {type: number, default: 99999999999999999999}}", "1:37", "the number 9999", "as a float");
+    let number = "pipeline: p\nparams: {x: {type: number, default: 1e20}}\ntasks: {a: {noop: true}}\n";
     assert_eq!(good(number).pipeline.params["x"].default, Some(json!(1e20)));
 }
 

@@ -246,7 +246,7 @@ fn a_thousand_events_over_failovers_start_a_run_each_in_order() {
         if n % 97 == 0 {
             w.fail_over();
             // Who emits asks again where no answer came.
-            for again in (n as i64 - 10).max(0)..=n {
+            for again in (n - 10).max(0)..=n {
                 emit(&mut w, &format!("e{again}"), "{}").unwrap();
             }
         }

@@ -207,6 +207,17 @@ fn each_waits_for_the_success_of_the_one_before() {
 }
 
 #[test]
+fn what_a_person_starts_covers_the_last_interval_that_has_ended() {
+    let mut w = World::with(scheduled(cron("0 2 * * *")), 9);
+    w.submit("by_hand");
+    let interval = w.leader.run(&"by_hand".parse().unwrap()).unwrap().interval.unwrap();
+    assert_eq!(
+        (interval.start().to_string().as_str(), interval.end().to_string().as_str()),
+        ("2023-11-13T02:00:00.000Z", "2023-11-14T02:00:00.000Z")
+    );
+}
+
+#[test]
 fn a_schedule_that_changes_goes_on_where_the_last_interval_ended() {
     let mut w = World::with(scheduled(every(HOUR)), 9);
     w.pass(HOUR);

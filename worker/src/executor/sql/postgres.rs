@@ -28,6 +28,8 @@ const CONNECT_FOR: Duration = Duration::from_secs(10);
 /// A cancel may come between two statements and reach nothing: it is said so often, and so long waited for after each.
 const CANCELS: usize = 5;
 const CANCEL_FOR: Duration = Duration::from_secs(1);
+/// The wait where the attempt's lease does not hold any more.
+const CANCEL_REVOKED_FOR: Duration = Duration::from_millis(200);
 /// For the network to take what was sent, unless the URL says it: a COMMIT that it does not take is not delivered later.
 const SEND_FOR: Duration = Duration::from_secs(10);
 /// When the transaction began, as a text that no setting of the session changes: another transaction has another.
@@ -94,18 +96,20 @@ pub(super) async fn run(job: &mut Job<'_>, url: &str, password: Option<String>, 
     };
     let cancel = client.cancel_token();
     for _ in 0..CANCELS {
-        let _ = timeout(CANCEL_FOR, cancel.cancel_query(tls.clone())).await; // the next one may reach the server
+        let asked = timeout(CANCEL_FOR, cancel.cancel_query(tls.clone())).await; // the next one may reach the server
+        let is_revoked = cause == Cause::Revoked;
         tokio::select! {
-            done = timeout(CANCEL_FOR, &mut work) => match done {
+            done = timeout(if is_revoked { CANCEL_REVOKED_FOR } else { CANCEL_FOR }, &mut work) => match done {
                 // What was done before the server heard of it is done.
                 Ok(Ok(ran)) => return Ok(Ok(ran)),
-                Ok(Err(Fault::Unknown(_))) | Err(_) => {}
+                Ok(Err(Fault::Unknown(_))) => break,
                 Ok(Err(_)) => return Err(Failed::Stopped(cause)),
+                Err(_) => {}
             },
             worse = job.halt.next() => cause = worse,
         }
-        if cause == Cause::Revoked {
-            break;
+        if is_revoked && !matches!(asked, Ok(Ok(()))) {
+            break; // nobody is there to be asked
         }
     }
     // Whatever still runs, runs on a connection that is closed now: the server rolls it back.
@@ -183,7 +187,7 @@ impl Session<'_> {
         let mut ran = Ran::default();
         for (number, rendered) in (1..).zip(&batch.statements) {
             self.go_on()?;
-            let did = statement(client, number, rendered, number == last && batch.want_row).await?;
+            let did = self.statement(number, rendered, number == last && batch.want_row).await?;
             // A query here would be before SET TRANSACTION, which it must not. One statement has nothing to be parted from.
             if batch.transaction && last > 1 && first_word(&rendered.text) != "set" {
                 let now = self.begun_at(number).await?;
@@ -207,6 +211,39 @@ impl Session<'_> {
             return Err(left_open(last));
         }
         Ok(ran)
+    }
+
+    async fn statement(&self, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
+        let text = &rendered.text;
+        // The server speaks of COPY's data, which the client knows nothing of here.
+        let is_copy = |error: &Error| first_word(text) == "copy" && !error.is_closed() && std::error::Error::source(error).is_none();
+        let refused = |error: Error| match is_copy(&error) {
+            true => {
+                let why = "COPY FROM STDIN and TO STDOUT need a client with the data: use a program, as `run: [psql, …]`, or a file of the server";
+                Fault::Document(number, why.to_owned())
+            }
+            false => Fault::Statement(number, explain(&error, text)),
+        };
+        let prepared = self.client.prepare(text).await.map_err(refused)?;
+        check_count(rendered.bind.len(), prepared.params().len()).map_err(|why| Fault::Document(number, why))?;
+        let has_columns = !prepared.columns().is_empty();
+        if want_row && !has_columns {
+            return Err(Fault::Document(
+                number,
+                "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned(),
+            ));
+        }
+        self.go_on()?; // a cancel while it was prepared stopped nothing
+        let rows = self.client.query_raw(&prepared, rendered.bind.iter().map(Bound)).await.map_err(refused)?;
+        let mut rows = pin!(rows);
+        let mut first = None;
+        while let Some(row) = rows.try_next().await.map_err(refused)? {
+            if want_row && first.is_none() {
+                let cell = |(i, column): (usize, &tokio_postgres::Column)| Ok((column.name().to_owned(), row.try_get::<_, Read>(i)?.0));
+                first = Some(row.columns().iter().enumerate().map(cell).collect::<Result<_, Error>>().map_err(refused)?);
+            }
+        }
+        Ok(Ran { records: affected(text, has_columns, rows.rows_affected().unwrap_or(0)), row: first })
     }
 
     fn go_on(&self) -> Result<(), Fault> {
@@ -234,39 +271,6 @@ impl Session<'_> {
             Err(error) => Err(Fault::Statement(last, explain(&error, ""))),
         }
     }
-}
-
-async fn statement(client: &Client, number: usize, rendered: &Rendered, want_row: bool) -> Result<Ran, Fault> {
-    let text = &rendered.text;
-    // The server speaks of COPY's data, which the client knows nothing of here.
-    let is_copy = |error: &Error| first_word(text) == "copy" && !error.is_closed() && std::error::Error::source(error).is_none();
-    let refused = |error: Error| match is_copy(&error) {
-        true => {
-            let why =
-                "COPY FROM STDIN and TO STDOUT need a client with the data: use a program, as `run: [psql, …]`, or a file of the server";
-            Fault::Document(number, why.to_owned())
-        }
-        false => Fault::Statement(number, explain(&error, text)),
-    };
-    let prepared = client.prepare(text).await.map_err(refused)?;
-    check_count(rendered.bind.len(), prepared.params().len()).map_err(|why| Fault::Document(number, why))?;
-    let has_columns = !prepared.columns().is_empty();
-    if want_row && !has_columns {
-        return Err(Fault::Document(
-            number,
-            "it gives no row, and its first row is wanted: end with a SELECT, or with RETURNING".to_owned(),
-        ));
-    }
-    let rows = client.query_raw(&prepared, rendered.bind.iter().map(Bound)).await.map_err(refused)?;
-    let mut rows = pin!(rows);
-    let mut first = None;
-    while let Some(row) = rows.try_next().await.map_err(refused)? {
-        if want_row && first.is_none() {
-            let cell = |(i, column): (usize, &tokio_postgres::Column)| Ok((column.name().to_owned(), row.try_get::<_, Read>(i)?.0));
-            first = Some(row.columns().iter().enumerate().map(cell).collect::<Result<_, Error>>().map_err(refused)?);
-        }
-    }
-    Ok(Ran { records: affected(text, has_columns, rows.rows_affected().unwrap_or(0)), row: first })
 }
 
 fn explain(error: &Error, text: &str) -> String {

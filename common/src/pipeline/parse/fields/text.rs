@@ -54,13 +54,16 @@ impl Reader {
                 return None;
             }
         };
-        let mut others = roots.iter().filter(|root| *root != "event").peekable();
+        let mut others = roots.iter().filter(|root| !["event", "events"].contains(&root.as_str())).peekable();
         let fits = others.peek().is_none();
         for root in others {
             let hint = if ROOTS.contains(&root.as_str()) {
-                "there is no run yet: a template of a trigger may use `event`, what it was started by".to_owned()
+                "there is no run yet: a template of a trigger may use `event`, what it was started by, and `events`, all that were gathered"
+                    .to_owned()
             } else {
-                self.found.did_you_mean(root, ["event"], || "a template of a trigger may use `event`, what it was started by".to_owned())
+                self.found.did_you_mean(root, ["event"], || {
+                    "a template of a trigger may use `event`, what it was started by, and `events`, all that were gathered".to_owned()
+                })
             };
             self.found.error(node.at, format!("unknown name `{}` in a template of a trigger", cut(root)), hint);
         }
