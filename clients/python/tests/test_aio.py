@@ -11,16 +11,16 @@ import penstock.aio
 import penstock.client
 import pytest
 from cluster import LATE, Cluster
-from penstock import BadInput, NoAnswer, NotFound, NotSupported, Pipeline, RunFailed, State, Task, Update
+from penstock import BadInput, NoAnswer, NotFound, Pipeline, RunFailed, State, Task, Update
 
 
-@pytest.mark.parametrize("name", ["Client", "Run"])
+@pytest.mark.parametrize("name", ["Backfill", "Client", "Run"])
 def test_both_have_the_same_verbs(name: str) -> None:
     def verbs(kind: type) -> dict[str, Any]:
         return {key: list(inspect.signature(value).parameters) for key, value in vars(kind).items() if inspect.isfunction(value) and key[0] != "_"}
 
     sync, other = getattr(penstock.client, name), getattr(penstock.aio, name)
-    assert verbs(other) == verbs(sync) | ({"state": ["self"]} if name == "Run" else {})
+    assert verbs(other) == verbs(sync) | {"Run": {"state": ["self"]}, "Backfill": {"state": ["self"], "progress": ["self"]}}.get(name, {})
     assert {key: value.__doc__ for key, value in vars(other).items()}.keys() >= verbs(sync).keys()
 
 
@@ -44,8 +44,6 @@ def test_a_run_is_submitted_watched_and_waited_for(cluster: Cluster) -> None:
                 await client.get("no-such")
             with pytest.raises(NotFound):
                 await run.outputs("no_such")
-            with pytest.raises(NotSupported):
-                await client.backfill("aio", "2024-01-01", "2024-01-31")
             with pytest.raises(BadInput):
                 await client.register("pipeline: x")
 

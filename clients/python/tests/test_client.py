@@ -196,11 +196,6 @@ def test_workers_and_the_cluster_are_shown_and_drained(client: Client) -> None:
     assert found.leading and found.trouble == ""
 
 
-def test_what_the_contract_does_not_have_is_said() -> None:
-    with Client("127.0.0.1:1") as client, pytest.raises(NotSupported, match="backfill"):
-        client.backfill("daily_etl", "2024-01-01", date(2024, 1, 31))
-
-
 def test_what_an_old_server_does_not_have_is_said(client: Client) -> None:
     # On a newer one it is found, or not; nothing else.
     try:

@@ -32,7 +32,7 @@ def test_types_are_strict() -> None:
 def test_a_users_wrong_types_are_told(tmp_path: Path) -> None:
     """The options are typed: what mypy says of wrong ones is what an editor shows."""
     (tmp_path / "user.py").write_text(
-        "from penstock import Pipeline, Task, task, Retries\n"
+        "from penstock import EventTrigger, Pipeline, Schedule, Task, task, Retries\n"
         "Task('a', retrys=2)\n"
         "Task('a', trigger_rule='all_sucess')\n"
         "Task('a', timeout=5)\n"
@@ -43,12 +43,18 @@ def test_a_users_wrong_types_are_told(tmp_path: Path) -> None:
         "reveal_type(f(1))\n"
         "run = Pipeline('p').submit()\n"
         "reveal_type(run.wait().tasks['a'].state)\n"
+        "Pipeline('p', schedule=Schedule(cron='@daily', catchup='every'), triggers=[EventTrigger('a', 'b', param={})])\n"
+        "backfill = Pipeline('p').backfill('2024-01-01', '2024-01-31', reprocess='never')\n"
+        "Pipeline('p').backfill('2024-01-01', '2024-01-31', dry_run=True).wait()\n"
+        "Pipeline('p').backfill('2024-01-01', '2024-01-31', dry_run=True).to_run\n"
+        "reveal_type(Pipeline('p').backfill('2024-01-01', '2024-01-31', tasks='load+').progress.fraction)\n"
     )
     said = python("-m", "mypy", "--strict", "user.py", cwd=tmp_path, env={"MYPYPATH": str(PACKAGE / "src")}).stdout
     lines = {int(line.split(":")[1]) for line in said.splitlines() if ": error:" in line}
-    assert lines == {2, 3, 4, 5, 6, 8}, said
+    assert lines == {2, 3, 4, 5, 6, 8, 12, 13, 14}, said
     assert 'Revealed type is "builtins.dict[builtins.str, builtins.int]"' in said.replace("dict[str, int]", "builtins.dict[builtins.str, builtins.int]")
-    assert "State" in said.splitlines()[-2]
+    assert "State" in next(line for line in said.splitlines() if line.startswith("user.py:11:"))
+    assert "float" in next(line for line in said.splitlines() if line.startswith("user.py:16:"))
 
 
 def test_the_generated_code_is_that_of_the_contract(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date as Date
 from datetime import datetime, time, timedelta, timezone, tzinfo
 
@@ -22,7 +22,7 @@ class Interval:
 
     start: datetime
     end: datetime
-    date: Date | None = None
+    date: Date | None = field(default=None, compare=False)
     """The local date of `start` in the pipeline's zone, where that is known: inside a task it is."""
 
     def __post_init__(self) -> None:

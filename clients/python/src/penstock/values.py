@@ -501,7 +501,7 @@ class EventTrigger:
     name: str
     event: str
     params: Mapping[str, Given] = field(default_factory=dict[str, Given])
-    """What its runs are given: `{"day": "{{ event.day }}"}`. If nothing is said, what the event carries under the names of parameters."""
+    """What its runs are given: `{"day": "{{ event.payload.day }}"}`. If nothing is said, what the event carries under the names of parameters."""
     debounce: Duration | None = None
     """What comes within this time of the last starts one run together with it."""
 

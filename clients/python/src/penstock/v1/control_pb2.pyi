@@ -583,6 +583,26 @@ class TriggerInfo(_message.Message):
     trouble: str
     def __init__(self, pipeline: _Optional[str] = ..., name: _Optional[str] = ..., kind: _Optional[str] = ..., of: _Optional[str] = ..., paused: _Optional[_Union[_types_pb2.Audit, _Mapping]] = ..., gathered: _Optional[int] = ..., starts_at_ms: _Optional[int] = ..., files: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...
 
+class SetTriggerTokenRequest(_message.Message):
+    __slots__ = ("pipeline", "trigger", "digest", "by", "note")
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    TRIGGER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    pipeline: str
+    trigger: str
+    digest: bytes
+    by: str
+    note: str
+    def __init__(self, pipeline: _Optional[str] = ..., trigger: _Optional[str] = ..., digest: _Optional[bytes] = ..., by: _Optional[str] = ..., note: _Optional[str] = ...) -> None: ...
+
+class SetTriggerTokenResponse(_message.Message):
+    __slots__ = ("seq",)
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    def __init__(self, seq: _Optional[int] = ...) -> None: ...
+
 class EmitEventRequest(_message.Message):
     __slots__ = ("id", "name", "payload", "by")
     ID_FIELD_NUMBER: _ClassVar[int]
