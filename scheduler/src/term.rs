@@ -21,6 +21,8 @@ pub(crate) struct Term {
     pub(crate) now: Timestamp,
     /// The wall clock at the last input.
     pub(crate) wall: Timestamp,
+    /// Whether they may fire, at the last input.
+    pub(crate) may_fire: bool,
     /// When timetables fire.
     pub(crate) fires: Fires<PipelineName>,
     /// When what triggers gather starts its run.
@@ -61,11 +63,13 @@ pub(crate) struct Term {
 const HOUSEKEEPING: Millis = Millis(60_000);
 /// How long the wall clock is not looked at, where a timetable waits for it.
 const LOOK_AT_WALL: Millis = Millis(10_000);
+/// How long a timetable that is due and may not fire waits.
+const LOOK_AGAIN: Millis = Millis(1_000);
 
 impl Term {
     /// Indexes a state.
     pub(crate) fn of(state: &State, now: Now) -> Self {
-        let mut term = Self { now: now.now, wall: now.wall, ..Self::default() };
+        let mut term = Self { now: now.now, wall: now.wall, may_fire: now.may_fire, ..Self::default() };
         state.pipelines.keys().for_each(|name| term.await_fire(state, name));
         for (name, versions) in &state.pipelines {
             versions.timetable.gathered.keys().for_each(|trigger| term.await_gathered(state, name, trigger));
@@ -351,8 +355,9 @@ impl Term {
 
     /// By the clock of deadlines, the time at which the wall clock will show another, if it does not jump: it is looked at again soon.
     fn fire_deadline(&self) -> Option<Timestamp> {
-        let wait = self.fires.first()?.since(self.wall);
-        Some(self.now.after(wait.min(LOOK_AT_WALL)))
+        let wait = self.fires.first()?.since(self.wall).min(LOOK_AT_WALL);
+        // A due one that may not fire is looked at again in a while, not at once.
+        Some(self.now.after(if self.may_fire { wait } else { wait.max(LOOK_AGAIN) }))
     }
 
     /// Tasks that follow from others are to be decided.

@@ -90,7 +90,8 @@ impl Deciding<'_> {
         if schedule.overlap == Overlap::Skip && self.scheduled(name).next().is_some() {
             return Fate::Skip(SkipReason::Overlap);
         }
-        let is_full = versions.queued.len() >= schedule.max_queued as usize;
+        let waits = |no: &RunNo| versions.queued.contains(no);
+        let is_full = self.scheduled(name).filter(waits).count() >= schedule.max_queued as usize;
         match schedule.catchup {
             _ if !is_full => Fate::Run,
             // Nothing is lost of what catches up: it waits for its turn.
@@ -166,11 +167,18 @@ impl Deciding<'_> {
                 Some(begin) if begin > at => Some(begin),
                 _ => return self.await_next(name),
             },
-            (Some(schedule), _) => begin(schedule).or_else(|| self.in_progress(schedule)),
+            // What ran once is not run again because the pipeline came back.
+            (Some(schedule), at) => begin(schedule).or_else(|| self.in_progress(schedule)).max(at).max(self.known_until(name)),
         };
         let audit = self.audit("register", "schedule", "penstock", "");
         self.emit(Event::ScheduleMoved { pipeline: name.clone(), to, audit });
         self.await_next(name);
+    }
+
+    /// The end of what the ledger knows of, as far as it is past.
+    fn known_until(&self, name: &PipelineName) -> Option<Timestamp> {
+        let end = self.state.pipelines.get(name)?.timetable.ledger.end()?;
+        Some(end.min(self.now.wall))
     }
 
     /// Where the interval began that is in progress now.
@@ -217,6 +225,8 @@ impl Deciding<'_> {
             return Ok(Answer::Changed(false));
         }
         let audit: Audit = self.audit(if paused { "pause" } else { "resume" }, trigger.as_str(), by, note);
+        // A queued run may have waited for what this trigger names.
+        self.term.starting.insert(name.clone());
         self.emit(Event::TriggerPaused { pipeline: name.clone(), trigger, paused, audit });
         self.await_next(&name);
         Ok(Answer::Changed(true))

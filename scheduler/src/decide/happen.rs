@@ -46,7 +46,7 @@ impl Deciding<'_> {
         }
         let payload: serde_json::Value = serde_json::from_str(&emitted.payload).unwrap_or_default();
         let event = serde_json::json!({
-            "kind": "event", "name": emitted.name, "id": emitted.request.as_str(), "by": emitted.by, "at": self.now.wall, "payload": payload,
+            "kind": "event", "name": emitted.name, "id": emitted.request.as_str(), "by": bounded(&emitted.by, MAX_NOTE_BYTES), "at": self.now.wall, "payload": payload,
         });
         let what = What::Emitted { name: emitted.name.clone(), id: emitted.request.as_str().into() };
         let no = self.happened(Happening { what, event: event.to_string().into(), at: self.now.now });

@@ -88,6 +88,11 @@ impl Ledger {
         (*end >= at).then_some(*outcome)
     }
 
+    /// The last instant anything is known of, which is no longer known.
+    pub(crate) fn end(&self) -> Option<Timestamp> {
+        self.ranges.last_key_value().map(|(_, (end, _))| *end)
+    }
+
     /// Ranges that overlap an interval, cut to it, ascending.
     fn within(&self, interval: Interval) -> impl Iterator<Item = (Timestamp, Timestamp, Outcome)> + '_ {
         let before = self.ranges.range(..interval.start()).next_back().filter(|(_, (end, _))| *end > interval.start());
