@@ -78,6 +78,11 @@ pub enum Planned {
 impl BackfillAsked {
     /// `max_active` where nothing is said.
     pub const MAX_ACTIVE: u32 = 4;
+
+    /// Runs of it at once; `in_order`: each waits for the one before.
+    pub fn at_once(&self, in_order: bool) -> u32 {
+        self.max_active.unwrap_or(if in_order { 1 } else { Self::MAX_ACTIVE })
+    }
 }
 
 impl Planned {

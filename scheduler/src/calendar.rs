@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use penstock_common::pipeline::{TriggerSource, TriggerSpec};
+use penstock_common::pipeline::{ScheduleSpec, TriggerSource, TriggerSpec};
 use penstock_common::record::{Audit, BackfillRecord, DeadRecord, SkipReason};
 use penstock_common::schedule::Timing;
 use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, RunId, State, Timestamp, TriggerName};
 
 use crate::Scheduler;
-use crate::fires::{due_at, intervals_from};
+use crate::intervals::{due_at, intervals_from};
 use crate::machine::ledger::Known;
 use crate::plan::Plan;
 use crate::state::Source;
@@ -90,7 +90,7 @@ impl Scheduler {
     pub fn file_trigger(&self, name: &PipelineName, trigger: &TriggerName) -> Option<FileTrigger> {
         let versions = self.state.pipelines.get(name)?;
         let timetable = &versions.timetable;
-        if versions.paused.is_some() || timetable.paused.contains_key(trigger) {
+        if versions.is_paused_by(trigger.as_str()) {
             return None;
         }
         let TriggerSource::File { path, settle, every, existing } = &self.state.newest(name)?.trigger(trigger)?.source else { return None };
@@ -190,7 +190,7 @@ pub struct TriggerView {
 impl TriggerView {
     /// Its name.
     pub fn name(&self) -> &str {
-        self.spec.as_ref().map_or("schedule", |spec| spec.name.as_str())
+        self.spec.as_ref().map_or(ScheduleSpec::TRIGGER, |spec| spec.name.as_str())
     }
 }
 
@@ -202,13 +202,13 @@ impl Scheduler {
             let Some(plan) = self.state.newest(name) else { continue };
             let timetable = &versions.timetable;
             let view = |spec: Option<&TriggerSpec>, times: String| {
-                let trigger = spec.map_or("schedule", |spec| spec.name.as_str());
+                let trigger = spec.map_or(ScheduleSpec::TRIGGER, |spec| spec.name.as_str());
                 TriggerView {
                     pipeline: name.clone(),
                     spec: spec.cloned(),
                     paused: timetable.paused.get(trigger).cloned(),
                     gathered: timetable.gathered.get(trigger).map(|g| (g.events.len(), g.until)),
-                    files: timetable.files.get(trigger).map_or(0, std::collections::BTreeMap::len),
+                    files: timetable.files.get(trigger).map_or(0, BTreeMap::len),
                     times,
                 }
             };

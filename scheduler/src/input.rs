@@ -296,6 +296,26 @@ pub struct FoundFile {
     pub modified: Timestamp,
 }
 
+impl Submit {
+    /// A run of a pipeline's newest version, of every task, which nothing but this asks for.
+    pub fn of(run: RunId, pipeline: PipelineName, trigger: TriggerKind, by: Arc<str>) -> Self {
+        Self {
+            run,
+            pipeline,
+            version: None,
+            params: serde_json::Map::new(),
+            interval: None,
+            trigger,
+            by,
+            source: Arc::from(""),
+            cause: None,
+            only: Vec::new(),
+            parent: None,
+            digest: 0,
+        }
+    }
+}
+
 /// What a person says of tasks.
 #[derive(Debug, Clone)]
 pub struct Mark {

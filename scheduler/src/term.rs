@@ -7,13 +7,13 @@ use std::sync::Arc;
 use penstock_common::pipeline::{Action, Task};
 use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, TriggerName, WorkerName};
 
-use crate::fires::{Fires, due_at, intervals_from};
 use crate::gates::{Gate, Gates, Waiting};
+use crate::intervals::{due_at, intervals_from};
 use crate::lanes::{Candidate, Lanes, Rank, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::state::{State, Subscriber, Touched, is_of_backfill};
-use crate::timers::{Timer, Timers};
+use crate::timers::{Agenda, Timer, Timers};
 
 /// The leader's indexes over state.
 #[derive(Debug, Default)]
@@ -24,9 +24,9 @@ pub(crate) struct Term {
     /// Whether they may fire, at the last input.
     pub(crate) may_fire: bool,
     /// When timetables fire.
-    pub(crate) fires: Fires<PipelineName>,
+    pub(crate) fires: Agenda<PipelineName>,
     /// When what triggers gather starts its run.
-    pub(crate) gathered: Fires<Subscriber>,
+    pub(crate) gathered: Agenda<Subscriber>,
     /// The cluster had no room for a run that an event starts.
     pub(crate) is_overloaded: bool,
     /// Something happened that triggers have not seen yet.
@@ -75,7 +75,7 @@ impl Term {
             versions.timetable.gathered.keys().for_each(|trigger| term.await_gathered(state, name, trigger));
         }
         term.is_happening = !state.inbox.waiting.is_empty();
-        term.backfilling = state.backfills.iter().filter(|(_, b)| b.is_open()).map(|(id, _)| id.clone()).collect();
+        term.backfilling = state.open_backfills();
         for (&no, run) in &state.runs {
             term.index_run(state, no, run);
         }
@@ -342,14 +342,14 @@ impl Term {
         let Some(schedule) = &plan.pipeline.schedule else { return };
         let watermark = state.pipelines.get(name).and_then(|v| v.timetable.watermark);
         if let Some(next) = watermark.and_then(|at| intervals_from(schedule, at).next()) {
-            self.fires.set(name, due_at(schedule, next));
+            self.fires.set(name.clone(), due_at(schedule, next));
         }
     }
 
     /// Sets when what a trigger gathers starts its run.
     pub(crate) fn await_gathered(&mut self, state: &State, name: &PipelineName, trigger: &TriggerName) {
         if let Some(gathered) = state.pipelines.get(name).and_then(|v| v.timetable.gathered.get(trigger)) {
-            self.gathered.set(&(name.clone(), trigger.clone()), gathered.until);
+            self.gathered.set((name.clone(), trigger.clone()), gathered.until);
         }
     }
 

@@ -20,51 +20,45 @@ pub(crate) enum Timer {
     Overdue(Fence),
     /// Answers and kept runs are looked at for their age.
     Housekeeping,
-    /// Backfills for whose next run there was no room are looked at again.
-    Backfills,
+    /// Backfills and happenings for whose next run the cluster had no room are looked at again.
+    RoomAgain,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Timers {
-    at: BTreeMap<Timer, Timestamp>,
-    in_turn: BTreeSet<(Timestamp, Timer)>,
+/// What is to happen when: at most once for each key. Setting it again moves it.
+#[derive(Debug)]
+pub(crate) struct Agenda<K> {
+    at: BTreeMap<K, Timestamp>,
+    in_turn: BTreeSet<(Timestamp, K)>,
 }
 
-impl Timers {
-    pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
-        if let Some(before) = self.at.insert(timer, at) {
-            self.in_turn.remove(&(before, timer));
-        }
-        self.in_turn.insert((at, timer));
+/// By the clock of deadlines.
+pub(crate) type Timers = Agenda<Timer>;
+
+impl<K> Default for Agenda<K> {
+    fn default() -> Self {
+        Self { at: BTreeMap::new(), in_turn: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone> Agenda<K> {
+    pub(crate) fn set(&mut self, key: K, at: Timestamp) {
+        self.drop(&key);
+        self.at.insert(key.clone(), at);
+        self.in_turn.insert((at, key));
     }
 
-    pub(crate) fn drop(&mut self, timer: Timer) {
-        if let Some(at) = self.at.remove(&timer) {
-            self.in_turn.remove(&(at, timer));
+    pub(crate) fn drop(&mut self, key: &K) {
+        if let Some((key, at)) = self.at.remove_entry(key) {
+            self.in_turn.remove(&(at, key));
         }
-    }
-
-    /// A task ended, or waits no more.
-    pub(crate) fn drop_task(&mut self, run: RunNo, task: u32) {
-        for timer in [Timer::Due(run, task), Timer::WaitedOut(run, task), Timer::QueueTimeout(run, task)] {
-            self.drop(timer);
-        }
-    }
-
-    /// A run ended.
-    pub(crate) fn drop_run(&mut self, run: RunNo) {
-        for of in [Timer::Due, Timer::WaitedOut, Timer::QueueTimeout] {
-            let timers: Vec<Timer> = self.at.range(of(run, 0)..=of(run, u32::MAX)).map(|(timer, _)| *timer).collect();
-            timers.into_iter().for_each(|timer| self.drop(timer));
-        }
-        self.drop(Timer::RunTimeout(run));
     }
 
     /// The next that is due, taken out.
-    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<Timer> {
-        let (_, timer) = self.in_turn.first().copied().filter(|(at, _)| *at <= now)?;
-        self.drop(timer);
-        Some(timer)
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<K> {
+        self.first().filter(|at| *at <= now)?;
+        let (_, key) = self.in_turn.pop_first()?;
+        self.at.remove(&key);
+        Some(key)
     }
 
     /// When the next is due.
@@ -74,9 +68,27 @@ impl Timers {
 
     /// For comparing with a rebuilt index.
     #[cfg(test)]
-    pub(crate) fn all(&self) -> &BTreeMap<Timer, Timestamp> {
+    pub(crate) fn all(&self) -> &BTreeMap<K, Timestamp> {
         assert_eq!(self.at.len(), self.in_turn.len());
         &self.at
+    }
+}
+
+impl Timers {
+    /// A task ended, or waits no more.
+    pub(crate) fn drop_task(&mut self, run: RunNo, task: u32) {
+        for timer in [Timer::Due(run, task), Timer::WaitedOut(run, task), Timer::QueueTimeout(run, task)] {
+            self.drop(&timer);
+        }
+    }
+
+    /// A run ended.
+    pub(crate) fn drop_run(&mut self, run: RunNo) {
+        for of in [Timer::Due, Timer::WaitedOut, Timer::QueueTimeout] {
+            let timers: Vec<Timer> = self.at.range(of(run, 0)..=of(run, u32::MAX)).map(|(timer, _)| *timer).collect();
+            timers.iter().for_each(|timer| self.drop(timer));
+        }
+        self.drop(&Timer::RunTimeout(run));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tables for people: columns as wide as they must be.
 
+use std::collections::BTreeMap;
+
 use penstock_client::v1;
 use penstock_common::{State, Timestamp};
 
@@ -231,13 +233,23 @@ pub(crate) fn plan(pipeline: &str, id: Option<&String>, answer: &v1::CreateBackf
     text
 }
 
+/// How each run of a backfill ended, by the number of its interval.
+pub(crate) fn ended(backfill: &v1::Backfill) -> BTreeMap<u32, State> {
+    let (pairs, _) = backfill.ended.as_chunks::<2>();
+    pairs.iter().filter_map(|&[number, state]| Some((number, *State::ALL.get(state as usize)?))).collect()
+}
+
+fn standing(backfill: &v1::Backfill) -> String {
+    if backfill.paused.is_some() { "PAUSED".to_owned() } else { State::from(backfill.state()).to_string() }
+}
+
 /// Backfills, a line each.
 pub(crate) fn backfills(all: &[v1::BackfillInfo]) -> String {
     let mut lines = vec![line(&["BACKFILL", "PIPELINE", "STATE", "DONE", "FAILED", "RUNNING", "CREATED", "BY"])];
     for info in all {
         let b = info.backfill.clone().unwrap_or_default();
         let created = b.created.clone().unwrap_or_default();
-        let state = if b.paused.is_some() { "PAUSED".to_owned() } else { State::from(b.state()).to_string() };
+        let state = standing(&b);
         let done = format!("{}/{}", info.succeeded + info.failed + info.cancelled, info.intervals);
         let (failed, live) = (info.failed.to_string(), info.live.len().to_string());
         lines.push(line(&[&b.id, &b.pipeline, &state, &done, &failed, &live, &time(created.at_ms), &created.by]));
@@ -253,10 +265,10 @@ pub(crate) fn backfill(info: &v1::BackfillInfo) -> String {
         let note = if audit.note.is_empty() { String::new() } else { format!(": {}", audit.note) };
         text.push_str(&format!("{}  {} by {} (unverified){note}\n", time(audit.at_ms), audit.verb, audit.by));
     }
-    let ended: std::collections::BTreeMap<u32, u32> = b.ended.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let ended = ended(&b);
     let mut lines = vec![line(&["INTERVAL FROM", "TO", "STATE"])];
     for (number, interval) in penstock_proto::intervals(&b.bounds).unwrap_or_default().iter().enumerate() {
-        let state = match ended.get(&(number as u32)).and_then(|s| State::ALL.get(*s as usize)) {
+        let state = match ended.get(&(number as u32)) {
             Some(state) => state.to_string(),
             None if (number as u32) < b.next => "running".to_owned(),
             None => "-".to_owned(),
@@ -273,7 +285,7 @@ pub(crate) fn progress(info: &v1::BackfillInfo) -> String {
     let b = info.backfill.clone().unwrap_or_default();
     let done = info.succeeded + info.failed + info.cancelled;
     let filled = if info.intervals == 0 { WIDTH } else { done as usize * WIDTH / info.intervals as usize };
-    let state = if b.paused.is_some() { "PAUSED".to_owned() } else { State::from(b.state()).to_string() };
+    let state = standing(&b);
     let failed = if info.failed > 0 { format!(", {} failed", info.failed) } else { String::new() };
     let bar = format!("{}{}", "#".repeat(filled), ".".repeat(WIDTH - filled));
     format!("{} [{bar}] {done}/{} {state}, {} running{failed}", b.id, info.intervals, info.live.len())

@@ -192,9 +192,9 @@ fn backfill_json(info: &v1::BackfillInfo) -> serde_json::Value {
     let b = info.backfill.clone().unwrap_or_default();
     let state: State = b.state().into();
     let intervals = penstock_proto::intervals(&b.bounds).unwrap_or_default();
-    let ended: std::collections::BTreeMap<u32, u32> = b.ended.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+    let ended = table::ended(&b);
     let interval = |(number, interval): (usize, &Interval)| {
-        let state = ended.get(&(number as u32)).and_then(|s| State::ALL.get(*s as usize));
+        let state = ended.get(&(number as u32));
         json!({"start": interval.start(), "end": interval.end(), "state": state.map(|s| s.as_str())})
     };
     json!({

@@ -142,6 +142,8 @@ fn default_grace() -> Millis {
 impl ScheduleSpec {
     /// `max_queued` where the document says nothing.
     pub const MAX_QUEUED: u32 = 100;
+    /// The name that a schedule has among the triggers of its pipeline.
+    pub const TRIGGER: &str = "schedule";
     /// `grace` where the document says nothing.
     pub const GRACE: Millis = Millis(300_000);
 }

@@ -7,7 +7,7 @@ use penstock_scheduler::calendar::BackfillView;
 use penstock_scheduler::{Answer, BackfillAsked, Input, Planned, Reprocess, RunFilter};
 use tonic::Status;
 
-use super::control::{Control, as_of, selectors, unexpected};
+use super::control::{Control, as_of, named, selectors, unexpected};
 use super::schedules::moment;
 use super::status;
 use crate::handle::Refusal;
@@ -20,7 +20,7 @@ impl Control {
         let name = PipelineName::parse(&request.pipeline).map_err(|e| status::invalid(&e))?;
         let (calendar, zone) = self.calendar(&name).await?;
         let asked = asked(&request, &name, &zone)?;
-        let max_active = asked.max_active.unwrap_or(if calendar.plan.pipeline.depends_on_past { 1 } else { BackfillAsked::MAX_ACTIVE });
+        let max_active = asked.at_once(calendar.plan.pipeline.depends_on_past);
         let wall = self.clock.wall();
         let mean_run_ms = self.mean_run(&name).await?;
         let plan = {
@@ -42,14 +42,7 @@ impl Control {
     }
 
     pub(super) async fn backfills(&self, request: v1::ListBackfillsRequest) -> Result<v1::ListBackfillsResponse, Status> {
-        let pipeline = match request.pipeline.as_str() {
-            "" => None,
-            name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
-        };
-        let id = match request.id.as_str() {
-            "" => None,
-            id => Some(BackfillId::parse(id).map_err(|e| status::invalid(&e))?),
-        };
+        let (pipeline, id) = (named::<PipelineName>(&request.pipeline)?, named::<BackfillId>(&request.id)?);
         let one = id.clone();
         let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.backfills(pipeline.as_ref(), one.as_ref()), seen)).await?;
         if let Some(id) = id.as_ref().filter(|_| all.is_empty()) {

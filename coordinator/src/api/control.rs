@@ -1,8 +1,10 @@
 //! The Control service: one method a verb; runs and logs are in files of their own.
 
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 
+use penstock_common::ids::InvalidId;
 use penstock_common::limits::MINTED_RUN_ID_WINDOW_MS;
 use penstock_common::record::TriggerKind;
 use penstock_common::{BackfillId, Digest, NodeName, PipelineName, PoolName, RunId, Selector, TaskKey};
@@ -41,6 +43,11 @@ pub(super) fn as_of(as_of: AsOf) -> Option<v1::AsOf> {
 /// Which tasks are meant.
 pub(super) fn selectors(words: &[String]) -> Result<Vec<Selector>, Status> {
     words.iter().map(|word| word.parse().map_err(|e| status::invalid(&e))).collect()
+}
+
+/// What a request names, if it names one.
+pub(super) fn named<T: FromStr<Err = InvalidId>>(text: &str) -> Result<Option<T>, Status> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e| status::invalid(&e)) }
 }
 
 pub(super) fn unexpected(answer: &Answer) -> Status {
@@ -115,18 +122,12 @@ impl v1::control_server::Control for Control {
             }
         }
         let submit = Submit {
-            run,
-            pipeline,
             version: (version != 0).then_some(version),
             params: given,
             interval,
-            trigger: TriggerKind::Manual,
-            by: by.into(),
-            source: "".into(),
-            cause: None,
             only,
-            parent: None,
             digest,
+            ..Submit::of(run, pipeline, TriggerKind::Manual, by.into())
         };
         let outcome = self.handle.submit(Input::Submit(Box::new(submit))).await;
         if let Err(Refusal::Rejected(penstock_scheduler::Rejection::RunExists(_))) = &outcome
@@ -300,7 +301,7 @@ impl v1::control_server::Control for Control {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         let v1::ExplainRequest { run_id, task } = request.into_inner();
         let run = RunId::parse(&run_id).map_err(|e| status::invalid(&e))?;
-        let task = if task.is_empty() { None } else { Some(TaskKey::parse(&task).map_err(|e| status::invalid(&e))?) };
+        let task = named::<TaskKey>(&task)?;
         self.leader_only()?;
         let (id, of) = (run.clone(), task.clone());
         let explained = self.handle.read(move |scheduler, seen| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use penstock_common::limits::{MAX_PAGE_RUNS, MAX_PAGE_TASKS};
 use penstock_common::record::RunRecord;
-use penstock_common::{PipelineName, RunId, RunNo};
+use penstock_common::{RunId, RunNo};
 use penstock_proto::v1;
 use penstock_scheduler::RunFilter;
 use tokio::sync::mpsc;
@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::control::{Control, Streamed, as_of};
+use super::control::{Control, Streamed, as_of, named};
 use super::status;
 
 /// A follower that has not confirmed the journal's end for this long refuses where fresh was asked for.
@@ -75,10 +75,7 @@ impl Control {
     }
 
     pub(super) async fn read_runs(&self, request: v1::ListRunsRequest) -> Result<v1::ListRunsResponse, Status> {
-        let pipeline = match request.pipeline.as_str() {
-            "" => None,
-            name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
-        };
+        let pipeline = named(&request.pipeline)?;
         let states = request.states().map(Into::into).collect();
         let since = (request.since_ms != 0).then_some(penstock_common::Timestamp(request.since_ms));
         let filter = RunFilter { pipeline, states, before: (request.before_no != 0).then_some(RunNo(request.before_no)), since };

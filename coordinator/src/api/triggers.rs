@@ -7,15 +7,12 @@ use penstock_scheduler::calendar::TriggerView;
 use penstock_scheduler::{Answer, Emitted, Input};
 use tonic::Status;
 
-use super::control::{Control, as_of, digest_of, unexpected};
+use super::control::{Control, as_of, digest_of, named, unexpected};
 use super::status;
 
 impl Control {
     pub(super) async fn triggers(&self, request: v1::ListTriggersRequest) -> Result<v1::ListTriggersResponse, Status> {
-        let of = match request.pipeline.as_str() {
-            "" => None,
-            name => Some(PipelineName::parse(name).map_err(|e| status::invalid(&e))?),
-        };
+        let of = named::<PipelineName>(&request.pipeline)?;
         if let Some(name) = &of {
             self.calendar(name).await?;
         }

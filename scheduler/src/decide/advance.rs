@@ -92,9 +92,9 @@ impl Deciding<'_> {
             Timer::RunTimeout(no) => self.time_out(no),
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
-            Timer::Backfills => {
+            Timer::RoomAgain => {
                 self.term.is_overloaded = false;
-                self.look_at_backfills();
+                self.term.backfilling = self.state.open_backfills();
             }
         }
     }
@@ -287,11 +287,10 @@ impl Deciding<'_> {
                 continue;
             }
             let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none());
+            let yields = |no: &RunNo| self.state.runs.get(no).is_some_and(|run| is_of_backfill(&run.record));
+            let first = |of_backfill: bool| versions.queued.iter().filter(|no| yields(no) == of_backfill).find(waits).copied();
             // Backfills take what nothing else wants.
-            let yields = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| is_of_backfill(&run.record));
-            let (others, backfills): (Vec<&RunNo>, Vec<&RunNo>) = versions.queued.iter().partition(|no| !yields(no));
-            let next = others.into_iter().chain(backfills).find(waits).copied();
-            if let Some(no) = next {
+            if let Some(no) = first(false).or_else(|| first(true)) {
                 self.emit(Event::RunStarted { run: no, at: self.now.now });
                 self.term.starting.insert(name);
             }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use penstock_common::event::Cause;
-use penstock_common::limits::MAX_PARAMS_BYTES;
 use penstock_common::record::{BackfillRecord, TriggerKind};
 use penstock_common::{BackfillId, Event, Interval, Reason, RunNo, Selector, State};
 
@@ -26,10 +25,7 @@ impl Deciding<'_> {
         }
         let newest = self.newest(&asked.pipeline).cloned().ok_or_else(|| self.state.is_off(&asked.pipeline))?;
         newest.pipeline.bind_params(&asked.params).map_err(Rejection::BadParams)?;
-        let params = serde_json::Value::Object(asked.params.clone()).to_string();
-        if params.len() > MAX_PARAMS_BYTES {
-            return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
-        }
+        let params = super::submit::written(asked.params.clone())?;
         let in_order = newest.pipeline.depends_on_past;
         if in_order && (asked.newest_first || asked.max_active.is_some_and(|n| n > 1)) {
             let why = "each of its runs waits for the one before (depends_on_past), so they run oldest first and one at a time";
@@ -47,14 +43,14 @@ impl Deciding<'_> {
         if asked.newest_first {
             intervals.reverse();
         }
-        let max_active = asked.max_active.unwrap_or(if in_order { 1 } else { BackfillAsked::MAX_ACTIVE }).clamp(1, MAX_ACTIVE);
+        let max_active = asked.at_once(in_order).clamp(1, MAX_ACTIVE);
         let record = BackfillRecord {
             created: self.audit("backfill", asked.pipeline.full(), &asked.by, &asked.note),
             id: asked.id.clone(),
             pipeline: asked.pipeline,
             intervals,
             only: asked.only.iter().map(|selector| selector.to_string().into()).collect(),
-            params: params.into(),
+            params,
             max_active,
             cascade: asked.cascade,
             next: 0,
@@ -139,7 +135,7 @@ impl Deciding<'_> {
         match self.submit(submit) {
             Ok(_) => true,
             Err(Rejection::Overloaded { .. }) => {
-                self.term.timers.set(Timer::Backfills, self.now.now.after(super::fire::AGAIN));
+                self.term.timers.set(Timer::RoomAgain, self.now.now.after(super::fire::AGAIN));
                 false
             }
             Err(rejection) => {
@@ -150,27 +146,17 @@ impl Deciding<'_> {
         }
     }
 
-    /// Every open backfill is looked at again.
-    pub(crate) fn look_at_backfills(&mut self) {
-        self.term.backfilling = self.state.backfills.iter().filter(|(_, b)| b.is_open()).map(|(id, _)| id.clone()).collect();
-    }
-
     fn next_of(&self, record: &BackfillRecord) -> Submit {
         let interval = record.intervals[record.next as usize];
         let zone: Arc<str> = self.newest(&record.pipeline).map_or_else(|| "UTC".into(), |plan| plan.zone.clone());
+        let run = self.mint(record.id.as_str(), &interval.date(&zone));
         Submit {
-            run: super::minted_id(record.id.as_str(), &interval.date(&zone), RunNo(self.state.last_run.0 + 1)),
-            pipeline: record.pipeline.clone(),
-            version: None,
             params: serde_json::from_str(&record.params).unwrap_or_default(),
             interval: Some(interval),
-            trigger: TriggerKind::Backfill,
-            by: record.created.by.clone(),
             source: record.id.as_str().into(),
             only: record.only.iter().filter_map(|text| text.parse::<Selector>().ok()).collect(),
-            parent: None,
             cause: Some(Cause::Backfill(record.id.clone())),
-            digest: 0,
+            ..Submit::of(run, record.pipeline.clone(), TriggerKind::Backfill, record.created.by.clone())
         }
     }
 }

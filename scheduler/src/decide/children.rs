@@ -58,20 +58,15 @@ impl Deciding<'_> {
         let expressions = self.expressions(run, task);
         let params = child.params.iter().map(|(name, value)| Ok((name.clone(), expressions.render(value)?)));
         let id = child_id(run, task);
+        let by = format!("{}/{}", run.record.id, run.key(task)).into();
         Ok(Submit {
             digest: u64::from_le_bytes(Digest::of(id.as_str().as_bytes()).0[..8].try_into().unwrap_or_default()),
-            run: id,
-            pipeline: child.name.clone(),
-            version: None,
             params: params.collect::<Result<_, String>>()?,
             interval: run.record.interval,
-            trigger: TriggerKind::Pipeline,
-            by: format!("{}/{}", run.record.id, run.key(task)).into(),
             // What a backfill's run starts is the backfill's too, and yields like it.
             source: if crate::state::is_of_backfill(&run.record) { run.record.trigger.source.clone() } else { "".into() },
-            cause: None,
-            only: Vec::new(),
             parent: Some(Parent { run: no, id: run.record.id.clone(), task, depth }),
+            ..Submit::of(id.clone(), child.name.clone(), TriggerKind::Pipeline, by)
         })
     }
 

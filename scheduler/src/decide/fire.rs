@@ -3,13 +3,13 @@
 
 use penstock_common::event::Cause;
 use penstock_common::limits::MAX_INTERVALS_PER_INPUT;
-use penstock_common::pipeline::{Catchup, Overlap, ScheduleSpec, TriggerSource};
-use penstock_common::record::{Audit, SkipReason, TriggerKind};
-use penstock_common::{Digest, Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp, TriggerName};
+use penstock_common::pipeline::{Catchup, Overlap, ScheduleSpec};
+use penstock_common::record::{SkipReason, TriggerKind};
+use penstock_common::{Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp};
 
 use super::Deciding;
-use crate::fires::{begin, due_at, intervals_from};
-use crate::input::{Answer, Rejection, Submit};
+use crate::input::{Rejection, Submit};
+use crate::intervals::{begin, due_at, intervals_from};
 use crate::plan::Plan;
 
 /// How long a timetable that could not go on waits before it looks again.
@@ -56,12 +56,12 @@ impl Deciding<'_> {
                 Fate::Run => {
                     self.skip(name, skipped.take());
                     if !self.start_due(name, &plan, *interval, schedule.overlap) {
-                        return self.term.fires.set(name, self.now.wall.after(AGAIN));
+                        return self.term.fires.set(name.clone(), self.now.wall.after(AGAIN));
                     }
                 }
                 Fate::Wait => {
                     self.skip(name, skipped.take());
-                    return self.term.fires.set(name, self.now.wall.after(AGAIN));
+                    return self.term.fires.set(name.clone(), self.now.wall.after(AGAIN));
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Deciding<'_> {
 
     fn fate(&self, name: &PipelineName, schedule: &ScheduleSpec, interval: Interval, is_newest: bool) -> Fate {
         let Some(versions) = self.state.pipelines.get(name) else { return Fate::Wait };
-        if versions.paused.is_some() || versions.timetable.paused.contains_key(&Self::schedule()) {
+        if versions.is_paused_by(ScheduleSpec::TRIGGER) {
             return Fate::Skip(SkipReason::Paused);
         }
         let is_old = self.now.wall.since(due_at(schedule, interval)) > schedule.grace;
@@ -114,20 +114,11 @@ impl Deciding<'_> {
 
     /// False where the cluster has no room for it now.
     fn start_due(&mut self, name: &PipelineName, plan: &Plan, interval: Interval, overlap: Overlap) -> bool {
-        let no = RunNo(self.state.last_run.0 + 1);
+        let run = self.mint(name.name(), &interval.date(&plan.zone));
         let submit = Submit {
-            run: super::minted_id(name.name(), &interval.date(&plan.zone), no),
-            pipeline: name.clone(),
-            version: None,
-            params: serde_json::Map::new(),
             interval: Some(interval),
-            trigger: TriggerKind::Schedule,
-            by: Self::schedule().as_str().into(),
-            source: "".into(),
-            only: Vec::new(),
-            parent: None,
             cause: Some(Cause::Schedule),
-            digest: 0,
+            ..Submit::of(run, name.clone(), TriggerKind::Schedule, ScheduleSpec::TRIGGER.into())
         };
         if overlap == Overlap::CancelRunning {
             for no in self.scheduled(name).collect::<Vec<_>>() {
@@ -152,11 +143,6 @@ impl Deciding<'_> {
         self.term.await_fire(self.state, name);
     }
 
-    /// The name under which a schedule can be paused.
-    pub(crate) fn schedule() -> TriggerName {
-        TriggerName::parse("schedule").unwrap_or_else(|_| unreachable!("a constant name"))
-    }
-
     /// A definition came: where its schedule begins, if it did not have one before, or does not have one any more.
     pub(crate) fn begin_schedule(&mut self, name: &PipelineName, plan: &Plan, is_new: bool) {
         let watermark = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark);
@@ -170,7 +156,7 @@ impl Deciding<'_> {
             // What ran once is not run again because the pipeline came back.
             (Some(schedule), at) => begin(schedule).or_else(|| self.in_progress(schedule)).max(at).max(self.known_until(name)),
         };
-        let audit = self.audit("register", "schedule", "penstock", "");
+        let audit = self.audit("register", ScheduleSpec::TRIGGER, "penstock", "");
         self.emit(Event::ScheduleMoved { pipeline: name.clone(), to, audit });
         self.await_next(name);
     }
@@ -185,79 +171,6 @@ impl Deciding<'_> {
     fn in_progress(&self, schedule: &ScheduleSpec) -> Option<Timestamp> {
         let wall = self.now.wall;
         Some(schedule.times.interval_at(wall).map_or(wall, |interval| interval.start()))
-    }
-
-    /// Sets where the next interval begins: at the last time of the schedule that is not after `to`.
-    pub(crate) fn rewind(&mut self, name: PipelineName, to: Timestamp, by: &str, note: &str) -> Result<Answer, Rejection> {
-        let plan = self.newest(&name).cloned().ok_or_else(|| Rejection::UnknownPipeline(name.clone()))?;
-        let Some(schedule) = &plan.pipeline.schedule else {
-            return Err(Rejection::Refused(format!("pipeline {name} has no schedule: there is nothing to rewind")));
-        };
-        let begin = begin(schedule).filter(|begin| to < *begin).or_else(|| schedule.times.previous_at_or_before(to)).unwrap_or(to);
-        let before = self.state.pipelines.get(&name).and_then(|v| v.timetable.watermark);
-        if before == Some(begin) {
-            return Ok(Answer::Changed(false));
-        }
-        let audit = self.audit("rewind", &begin.to_string(), by, note);
-        self.emit(Event::ScheduleMoved { pipeline: name.clone(), to: Some(begin), audit });
-        self.await_next(&name);
-        Ok(Answer::Changed(true))
-    }
-
-    /// A trigger, or the schedule, starts nothing, or does again.
-    pub(crate) fn pause_trigger(
-        &mut self,
-        name: PipelineName,
-        trigger: TriggerName,
-        paused: bool,
-        by: &str,
-        note: &str,
-    ) -> Result<Answer, Rejection> {
-        let plan = self.newest(&name).ok_or_else(|| Rejection::UnknownPipeline(name.clone()))?;
-        let has = if trigger == Self::schedule() { plan.pipeline.schedule.is_some() } else { plan.trigger(&trigger).is_some() };
-        if !has {
-            return Err(Rejection::Refused(format!(
-                "pipeline {name} has no trigger {trigger}: see what it has with penstock triggers {name}"
-            )));
-        }
-        let is_paused = self.state.pipelines.get(&name).is_some_and(|v| v.timetable.paused.contains_key(&trigger));
-        if is_paused == paused {
-            return Ok(Answer::Changed(false));
-        }
-        let audit: Audit = self.audit(if paused { "pause" } else { "resume" }, trigger.as_str(), by, note);
-        // A queued run may have waited for what this trigger names.
-        self.term.starting.insert(name.clone());
-        self.emit(Event::TriggerPaused { pipeline: name.clone(), trigger, paused, audit });
-        self.await_next(&name);
-        Ok(Answer::Changed(true))
-    }
-
-    /// Who calls the webhook of a trigger must show a token with this digest from now on.
-    pub(crate) fn set_trigger_token(
-        &mut self,
-        name: PipelineName,
-        trigger: TriggerName,
-        digest: Option<Digest>,
-        by: &str,
-        note: &str,
-    ) -> Result<Answer, Rejection> {
-        let plan = self.newest(&name).ok_or_else(|| self.state.is_off(&name))?;
-        match plan.trigger(&trigger).map(|t| &t.source) {
-            Some(TriggerSource::Event(_)) => {}
-            Some(_) => {
-                return Err(Rejection::Refused(format!("trigger {trigger} of {name} waits for no event: it has no webhook to open")));
-            }
-            None => {
-                let why = format!("pipeline {name} has no trigger {trigger}: see what it has with penstock triggers {name}");
-                return Err(Rejection::Refused(why));
-            }
-        }
-        if self.state.pipelines.get(&name).and_then(|v| v.timetable.tokens.get(&trigger)) == digest.as_ref() {
-            return Ok(Answer::Changed(false));
-        }
-        let audit = self.audit(if digest.is_some() { "token" } else { "no token" }, trigger.as_str(), by, note);
-        self.emit(Event::TriggerTokenSet { pipeline: name, trigger, digest, audit });
-        Ok(Answer::Changed(true))
     }
 
     /// The plan that new runs of a pipeline get; none where it was taken off.

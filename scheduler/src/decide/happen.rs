@@ -2,6 +2,7 @@
 //! order; a run and that its trigger has seen it are one event, so it starts one run whoever leads.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use penstock_common::event::{Cause, Saw};
@@ -10,7 +11,7 @@ use penstock_common::limits::{
 };
 use penstock_common::pipeline::{TriggerSource, TriggerSpec};
 use penstock_common::record::{Happening, TriggerKind, What};
-use penstock_common::{Event, EventNo, Interval, PipelineName, RunNo, TriggerName, engine};
+use penstock_common::{Event, EventNo, Interval, PipelineName, TriggerName, engine};
 
 use super::{Deciding, bounded};
 use crate::input::{Answer, Emitted, FoundFile, Rejection, Submit};
@@ -28,13 +29,8 @@ impl Deciding<'_> {
     /// An event is accepted once; the same request again is answered with the same number.
     pub(crate) fn emit_event(&mut self, emitted: Emitted) -> Result<Answer, Rejection> {
         let digest = emitted.digest;
-        if let Some(known) = self.state.answers.get(&emitted.request) {
-            let same = known.digest == digest;
-            return if same {
-                Ok(Answer::Event(known.answer.parse().unwrap_or(0)))
-            } else {
-                Err(Rejection::RequestReused(emitted.request))
-            };
+        if let Some(event) = self.answered(&emitted.request, digest)? {
+            return Ok(Answer::Event(event));
         }
         self.has_room_for_events(1)?;
         if emitted.payload.len() > MAX_EVENT_PAYLOAD_BYTES {
@@ -50,8 +46,7 @@ impl Deciding<'_> {
         });
         let what = What::Emitted { name: emitted.name.clone(), id: emitted.request.as_str().into() };
         let no = self.happened(Happening { what, event: event.to_string().into(), at: self.now.now });
-        let answer = no.to_string().into();
-        self.emit(Event::RequestAnswered { request: emitted.request, digest, answer, at: self.now.now });
+        self.answer(emitted.request, digest, no);
         Ok(Answer::Event(no.0))
     }
 
@@ -135,7 +130,8 @@ impl Deciding<'_> {
 
     /// The next trigger that a happening is for and that has to do something with it.
     fn next_subscriber(&self, what: &What, seen: Option<&Subscriber>) -> Option<(Subscriber, Take)> {
-        let after = |subscriber: &&Subscriber| seen.is_none_or(|seen| *subscriber > seen);
+        let after = seen.map_or(Bound::Unbounded, Bound::Excluded);
+        let listening = |source| self.state.listeners.get(source).into_iter().flat_map(|all| all.range((after, Bound::Unbounded)));
         let take = |subscriber: &Subscriber| match self.take(what, subscriber) {
             Take::Nothing => None,
             take => Some((subscriber.clone(), take)),
@@ -143,15 +139,11 @@ impl Deciding<'_> {
         match what {
             What::File { pipeline, trigger, .. } => {
                 let own = (pipeline.clone(), trigger.clone());
-                Some(own).filter(|own| after(&own)).and_then(|own| take(&own))
+                Some(own).filter(|own| Some(own) != seen).and_then(|own| take(&own))
             }
-            What::Emitted { name, .. } => self.listening(&Source::Event(name.clone())).filter(after).find_map(take),
-            What::Ended { pipeline, .. } => self.listening(&Source::Pipeline(pipeline.clone())).filter(after).find_map(take),
+            What::Emitted { name, .. } => listening(&Source::Event(name.clone())).find_map(take),
+            What::Ended { pipeline, .. } => listening(&Source::Pipeline(pipeline.clone())).find_map(take),
         }
-    }
-
-    fn listening(&self, source: &Source) -> impl Iterator<Item = &Subscriber> {
-        self.state.listeners.get(source).into_iter().flatten()
     }
 
     fn take(&self, what: &What, (name, trigger): &Subscriber) -> Take {
@@ -205,7 +197,7 @@ impl Deciding<'_> {
                         // The cluster has no room for it now: it waits, and what came later waits behind it.
                         Err(Rejection::Overloaded { limit: MAX_LIVE_TASKS, .. }) => {
                             self.term.is_overloaded = true;
-                            self.term.timers.set(crate::timers::Timer::Backfills, self.now.now.after(super::fire::AGAIN));
+                            self.term.timers.set(crate::timers::Timer::RoomAgain, self.now.now.after(super::fire::AGAIN));
                             return;
                         }
                         Err(why) => Saw::Missed(bounded(&why.to_string(), MAX_NOTE_BYTES)),
@@ -233,7 +225,7 @@ impl Deciding<'_> {
             let Some((spec, gathered)) = plan.trigger(&trigger).zip(gathered) else { continue };
             let cause = Cause::Gathered(trigger.clone());
             let kind = if matches!(spec.source, TriggerSource::File { .. }) { TriggerKind::File } else { TriggerKind::Event };
-            let paused = self.state.pipelines.get(&name).is_some_and(|v| v.paused.is_some() || v.timetable.paused.contains_key(&trigger));
+            let paused = self.state.pipelines.get(&name).is_some_and(|v| v.is_paused_by(trigger.as_str()));
             let outcome = match paused {
                 true => Err(Rejection::Refused(format!("pipeline {name} or its trigger is paused"))),
                 false => self.start_triggered(&plan, spec, &gathered.events, &gathered.source, kind, None, cause),
@@ -241,7 +233,7 @@ impl Deciding<'_> {
             match outcome {
                 Ok(()) => {}
                 Err(Rejection::Overloaded { limit: MAX_LIVE_TASKS, .. }) => {
-                    self.term.gathered.set(&(name, trigger), self.now.now.after(super::fire::AGAIN));
+                    self.term.gathered.set((name, trigger), self.now.now.after(super::fire::AGAIN));
                 }
                 Err(why) => {
                     let why = bounded(&why.to_string(), MAX_NOTE_BYTES);
@@ -265,21 +257,9 @@ impl Deciding<'_> {
         let params = params_of(plan, spec, events).map_err(|why| Rejection::BadParams(vec![why]))?;
         let name = &plan.pipeline.name;
         let label = interval.map_or_else(|| spec.name.to_string(), |interval| interval.date(&plan.zone));
-        self.submit(Submit {
-            run: super::minted_id(name.name(), &label, RunNo(self.state.last_run.0 + 1)),
-            pipeline: name.clone(),
-            version: None,
-            params,
-            interval,
-            trigger,
-            by: spec.name.as_str().into(),
-            source: source.into(),
-            only: Vec::new(),
-            parent: None,
-            cause: Some(cause),
-            digest: 0,
-        })
-        .map(drop)
+        let run = self.mint(name.name(), &label);
+        let submit = Submit::of(run, name.clone(), trigger, spec.name.as_str().into());
+        self.submit(Submit { params, interval, source: source.into(), cause: Some(cause), ..submit }).map(drop)
     }
 }
 

@@ -24,8 +24,8 @@ impl Deciding<'_> {
     pub(crate) fn rerun(&mut self, id: &RunId, tasks: &[Selector], request: &RequestId, by: &str, note: &str) -> Result<Answer, Rejection> {
         let names = tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let asked = digest_of(&format!("rerun\0{id}\0{names}"));
-        if let Some(answer) = self.answered(request, asked)? {
-            return Ok(answer);
+        if let Some(generation) = self.answered(request, asked)? {
+            return Ok(Answer::Generation(generation));
         }
         let (no, run) = self.ended_run(id)?;
         let mut again = if tasks.is_empty() { unsuccessful(run) } else { self.selected(run, id, tasks)? };
@@ -42,7 +42,7 @@ impl Deciding<'_> {
         }
         let audit = self.audit("rerun", &names, by, note);
         let generation = self.open_generation(no, again, audit)?;
-        self.answer(request, asked, generation);
+        self.answer(request.clone(), asked, generation);
         Ok(Answer::Generation(generation))
     }
 
@@ -55,8 +55,8 @@ impl Deciding<'_> {
         }
         let names = tasks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let asked = digest_of(&format!("mark\0{id}\0{names}\0{state}"));
-        if let Some(answer) = self.answered(&request, asked)? {
-            return Ok(answer);
+        if let Some(generation) = self.answered(&request, asked)? {
+            return Ok(Answer::Generation(generation));
         }
         let (no, run) = self.state.run_by_id(&id).ok_or_else(|| Rejection::UnknownRun(id.clone()))?;
         let meant = self.selected(run, &id, &tasks)?;
@@ -103,7 +103,7 @@ impl Deciding<'_> {
             let ended = self.ended(no, task, state, Some(Reason::Marked), &detail);
             self.emit(Event::TaskEnded(Box::new(TaskEnded { audit, ..ended })));
         }
-        self.answer(&request, asked, generation);
+        self.answer(request, asked, generation);
         Ok(Answer::Generation(generation))
     }
 
@@ -167,20 +167,6 @@ impl Deciding<'_> {
 
     fn selected(&self, run: &Run, id: &RunId, tasks: &[Selector]) -> Result<BTreeSet<u32>, Rejection> {
         run.select(tasks).map_err(|task| Rejection::UnknownTask { run: id.clone(), task })
-    }
-
-    /// The answer to a request that came before.
-    fn answered(&self, request: &RequestId, asked: u64) -> Result<Option<Answer>, Rejection> {
-        let Some(known) = self.state.answers.get(request) else { return Ok(None) };
-        match known.answer.parse() {
-            Ok(generation) if known.digest == asked => Ok(Some(Answer::Generation(generation))),
-            _ => Err(Rejection::RequestReused(request.clone())),
-        }
-    }
-
-    fn answer(&mut self, request: &RequestId, asked: u64, generation: u32) {
-        let answer = generation.to_string().into();
-        self.emit(Event::RequestAnswered { request: request.clone(), digest: asked, answer, at: self.now.now });
     }
 }
 

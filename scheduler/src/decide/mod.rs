@@ -12,8 +12,10 @@ mod open;
 mod person;
 mod report;
 mod submit;
+mod trigger;
 mod worker;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use penstock_common::event::TaskEnded;
@@ -21,7 +23,7 @@ use penstock_common::lease::{Lease, Previous};
 use penstock_common::limits::{MAX_EVENT_BYTES_PER_INPUT, MAX_EVENTS_PER_INPUT, MAX_NOTE_BYTES};
 use penstock_common::metrics::Outputs;
 use penstock_common::record::Audit;
-use penstock_common::{Event, Fence, Now, Reason, RunId, RunNo, SessionId, Timestamp};
+use penstock_common::{Event, Fence, Now, Reason, RequestId, RunId, RunNo, SessionId, Timestamp};
 
 use crate::gates::Gate;
 use crate::input::{Answer, Decision, Effect, Input, Rejection};
@@ -107,11 +109,11 @@ impl Deciding<'_> {
                 Some(session.clone())
             }
             Event::TaskWaiting { run, task, .. } => {
-                self.term.timers.drop(Timer::QueueTimeout(*run, *task));
+                self.term.timers.drop(&Timer::QueueTimeout(*run, *task));
                 None
             }
             Event::TaskStopping { run, task, .. } => {
-                self.term.timers.drop(Timer::WaitedOut(*run, *task));
+                self.term.timers.drop(&Timer::WaitedOut(*run, *task));
                 None
             }
             Event::TaskEnded(end) => {
@@ -119,7 +121,7 @@ impl Deciding<'_> {
                 None
             }
             Event::AttemptEnded { fence, .. } | Event::TaskRetrying { fence, .. } | Event::AttemptWaiting { fence, .. } => {
-                self.term.timers.drop(Timer::Overdue(*fence));
+                self.term.timers.drop(&Timer::Overdue(*fence));
                 self.state.leases.get(fence).map(|holder| holder.session.clone())
             }
             _ => None,
@@ -139,12 +141,32 @@ impl Deciding<'_> {
             self.recount_slots(&session);
         }
         for (fence, session) in released {
-            self.term.timers.drop(Timer::Overdue(fence));
+            self.term.timers.drop(&Timer::Overdue(fence));
             self.recount_slots(&session);
             self.effect(Effect::Kill { session, fence });
         }
         self.bytes += bytes_of(&event);
         self.decision.events.push(event);
+    }
+
+    /// The id of the next run, where the cluster makes it itself: what it is of, and its number, so that there is none like it.
+    pub(crate) fn mint(&self, of: &str, label: &str) -> RunId {
+        let (no, label) = (RunNo(self.state.last_run.0 + 1), label.chars().take(40).collect::<String>());
+        RunId::parse(&format!("{of}.{label}.{no}"))
+            .unwrap_or_else(|_| RunId::parse(&format!("run.{no}")).unwrap_or_else(|_| unreachable!()))
+    }
+
+    /// The answer to a request that came before.
+    pub(crate) fn answered<T: FromStr>(&self, request: &RequestId, asked: u64) -> Result<Option<T>, Rejection> {
+        let Some(known) = self.state.answers.get(request) else { return Ok(None) };
+        match known.answer.parse() {
+            Ok(answer) if known.digest == asked => Ok(Some(answer)),
+            _ => Err(Rejection::RequestReused(request.clone())),
+        }
+    }
+
+    pub(crate) fn answer(&mut self, request: RequestId, asked: u64, answer: impl ToString) {
+        self.emit(Event::RequestAnswered { request, digest: asked, answer: answer.to_string().into(), at: self.now.now });
     }
 
     /// What a person did, as events keep it.
@@ -329,12 +351,6 @@ pub(crate) fn ranges(sorted: impl IntoIterator<Item = u32>) -> Vec<(u32, u32)> {
         }
     }
     ranges
-}
-
-/// The id of a run that the cluster makes itself: what it is of, and its number, so that there is none like it.
-pub(crate) fn minted_id(of: &str, label: &str, no: RunNo) -> RunId {
-    let label: String = label.chars().take(40).collect();
-    RunId::parse(&format!("{of}.{label}.{no}")).unwrap_or_else(|_| RunId::parse(&format!("run.{no}")).unwrap_or_else(|_| unreachable!()))
 }
 
 /// Whether one event can name these stretches of tasks, as many as one input may.

@@ -9,8 +9,8 @@ use penstock_common::suggest::closest;
 use penstock_common::{Event, RunNo, TaskKey};
 
 use super::{Deciding, bounded, ranges};
-use crate::fires::last_ended;
 use crate::input::{Answer, Rejection, Submit};
+use crate::intervals::last_ended;
 use crate::plan::Plan;
 use crate::state::State;
 
@@ -71,10 +71,7 @@ impl Deciding<'_> {
             return Err(Rejection::Overloaded { what, limit: MAX_LIVE_TASKS });
         }
         let params = plan.pipeline.bind_params(&submit.params).map_err(Rejection::BadParams)?;
-        let params = serde_json::Value::Object(params).to_string();
-        if params.len() > MAX_PARAMS_BYTES {
-            return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", params.len())]));
-        }
+        let params = written(params)?;
         let not_selected = left_out(&plan, &submit)?;
         // What a person starts covers the last interval that has ended, unless they say another.
         let by_hand = plan.pipeline.schedule.as_ref().filter(|_| submit.trigger == TriggerKind::Manual);
@@ -85,7 +82,7 @@ impl Deciding<'_> {
             id: submit.run.clone(),
             pipeline: submit.pipeline,
             version,
-            params: params.into(),
+            params,
             trigger: Trigger {
                 kind: submit.trigger,
                 by: bounded(&submit.by, MAX_NOTE_BYTES),
@@ -101,6 +98,15 @@ impl Deciding<'_> {
         })));
         Ok(Answer::Run { run: submit.run, created: true, version })
     }
+}
+
+/// Parameters as state keeps them.
+pub(super) fn written(params: serde_json::Map<String, serde_json::Value>) -> Result<Arc<str>, Rejection> {
+    let text = serde_json::Value::Object(params).to_string();
+    if text.len() > MAX_PARAMS_BYTES {
+        return Err(Rejection::BadParams(vec![format!("parameters take {} bytes, {MAX_PARAMS_BYTES} is the limit", text.len())]));
+    }
+    Ok(text.into())
 }
 
 /// The version that a definition is or would be, and whether that is a new one.

@@ -97,6 +97,11 @@ impl State {
         of_pool && is_within(of_queue, 1, slots)
     }
 
+    /// Those that have not ended.
+    pub(crate) fn open_backfills(&self) -> BTreeSet<BackfillId> {
+        self.backfills.iter().filter(|(_, backfill)| backfill.is_open()).map(|(id, _)| id.clone()).collect()
+    }
+
     pub(super) fn apply_to_backfills(&mut self, event: &Event) {
         match event {
             Event::BackfillCreated(record) => {

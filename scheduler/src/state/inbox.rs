@@ -65,10 +65,14 @@ impl Inbox {
         self.waiting.insert(no, Waiting { happening, seen: None });
     }
 
-    /// The oldest make room.
     fn bury(&mut self, no: EventNo, trigger: Option<Subscriber>, why: &Arc<str>) {
         let Some(waiting) = self.waiting.get(&no) else { return };
-        self.dead.push(DeadRecord { no, happening: waiting.happening.clone(), trigger, why: why.clone() });
+        self.keep(DeadRecord { no, happening: waiting.happening.clone(), trigger, why: why.clone() });
+    }
+
+    /// The oldest make room.
+    fn keep(&mut self, dead: DeadRecord) {
+        self.dead.push(dead);
         let surplus = self.dead.len().saturating_sub(MAX_DEAD_EVENTS);
         self.dead.drain(..surplus);
     }
@@ -111,9 +115,7 @@ impl State {
                 let what = What::Emitted { name: trigger.as_str().into(), id: gathered.source };
                 let event = Arc::from(format!("[{}]", gathered.events.join(",")));
                 let (no, trigger) = (self.inbox.last, Some((pipeline.clone(), trigger.clone())));
-                self.inbox.dead.push(DeadRecord { no, happening: Happening { what, event, at: *at }, trigger, why: why.clone() });
-                let surplus = self.inbox.dead.len().saturating_sub(MAX_DEAD_EVENTS);
-                self.inbox.dead.drain(..surplus);
+                self.inbox.keep(DeadRecord { no, happening: Happening { what, event, at: *at }, trigger, why: why.clone() });
             }
             Event::FilesSeen { pipeline, trigger, files, partial } => {
                 let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
@@ -141,13 +143,8 @@ impl State {
         if !self.listeners.contains_key(&Source::Pipeline(record.pipeline.clone())) {
             return;
         }
-        let is_quiet = match record.trigger.kind {
-            TriggerKind::Backfill => {
-                backfill_of(record).and_then(|id| self.backfills.get(&id)).is_none_or(|backfill| !backfill.record.cascade)
-            }
-            _ => false,
-        };
-        if is_quiet {
+        let cascades = || backfill_of(record).and_then(|id| self.backfills.get(&id)).is_some_and(|backfill| backfill.record.cascade);
+        if record.trigger.kind == TriggerKind::Backfill && !cascades() {
             return;
         }
         let interval = record.interval.map(|i| serde_json::json!({"start": i.start(), "end": i.end(), "date": i.date(&run.plan.zone)}));

@@ -8,8 +8,8 @@ use penstock_common::pipeline::Ending;
 use penstock_common::record::{Audit, LedgerRange, Outcome, SkipReason, TimetableRecord, TriggerKind};
 use penstock_common::{Digest, Interval, PipelineName, Reason, RunNo, State as Word, TaskId, Timestamp, TriggerName};
 
-use super::State;
 use super::inbox::Gathered;
+use super::{State, Versions};
 use crate::input::Rejection;
 use crate::machine::ledger::{Known, Ledger};
 use crate::machine::run::Run;
@@ -93,6 +93,13 @@ pub(crate) enum Behind {
     Past(Timestamp, Option<Outcome>),
     /// A pipeline that a trigger names has not run for all of its interval.
     Upstream(TriggerName, PipelineName),
+}
+
+impl Versions {
+    /// A person paused the pipeline, or this trigger of it: it starts nothing.
+    pub(crate) fn is_paused_by(&self, trigger: &str) -> bool {
+        self.paused.is_some() || self.timetable.paused.contains_key(trigger)
+    }
 }
 
 impl State {

@@ -18,20 +18,7 @@ fn me() -> Arc<str> {
 /// A run `r` that is asked for with nothing special.
 pub(super) fn submit(run: &str, pipeline: &str) -> Submit {
     let pipeline = PipelineName::parse(pipeline).unwrap();
-    Submit {
-        run: run_id(run),
-        digest: pipeline.full().len() as u64,
-        pipeline,
-        version: None,
-        params: serde_json::Map::new(),
-        interval: None,
-        trigger: TriggerKind::Manual,
-        by: me(),
-        source: Arc::from(""),
-        cause: None,
-        only: Vec::new(),
-        parent: None,
-    }
+    Submit { digest: pipeline.full().len() as u64, ..Submit::of(run_id(run), pipeline, TriggerKind::Manual, me()) }
 }
 
 /// The day of a number, as an interval.

@@ -172,7 +172,7 @@ impl Checker {
             let right = match timer {
                 // The wait began at some time before: only a rebuilt term starts it anew.
                 Timer::QueueTimeout(..) => known.is_some_and(|k| k <= at),
-                Timer::Housekeeping | Timer::Backfills => known.is_some(),
+                Timer::Housekeeping | Timer::RoomAgain => known.is_some(),
                 _ => known == Some(at),
             };
             assert!(right, "timer {timer:?} is {known:?} and should be {at}");
@@ -185,7 +185,7 @@ impl Checker {
                     self.runs[no].state == State::Running && self.runs[no].archived.is_none()
                 }
                 Timer::Overdue(fence) => self.live.contains_key(fence),
-                Timer::Housekeeping | Timer::Backfills => true,
+                Timer::Housekeeping | Timer::RoomAgain => true,
             };
             assert!(live, "timer {timer:?} at {at} is of what has ended");
         }

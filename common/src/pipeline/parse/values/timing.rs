@@ -11,7 +11,7 @@ use super::super::node::{Entry, Kind, Node};
 use super::super::scalar::{Core, resolve};
 use super::{lacks, short_or_mapping};
 use crate::ids::{is_dotted_name, is_identifier};
-use crate::pipeline::{Catchup, TriggerSource};
+use crate::pipeline::{Catchup, ScheduleSpec, TriggerSource};
 use crate::schedule::{Cron, Every, Timing};
 use crate::{Millis, PipelineName, TriggerName, limits};
 
@@ -192,7 +192,7 @@ fn trigger(r: &mut Reader, node: &Node<'_>, entries: &[Entry<'_>]) -> RawTrigger
 
 pub(in super::super) fn trigger_name(r: &mut Reader, node: &Node<'_>) -> Option<TriggerName> {
     let name: TriggerName = r.name(node)?;
-    if name.as_str() == "schedule" {
+    if name.as_str() == ScheduleSpec::TRIGGER {
         r.found.error(node.at, "the trigger name `schedule` is the schedule's own", "use another name");
         return None;
     }
