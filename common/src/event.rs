@@ -76,6 +76,8 @@ pub enum Event {
     TriggerSaw { event: EventNo, pipeline: PipelineName, trigger: TriggerName, saw: Saw, at: Timestamp },
     /// What a trigger gathered could not start a run.
     GatheredMissed { pipeline: PipelineName, trigger: TriggerName, why: Arc<str>, at: Timestamp },
+    /// A trigger is gone with all that is known of it; or, unless `whole`, the files it has seen are forgotten, since it looks elsewhere now.
+    TriggerForgotten { pipeline: PipelineName, trigger: TriggerName, whole: bool, at: Timestamp },
     /// Every trigger has seen it; `dead`: there was none for it.
     EventHandled { event: EventNo, dead: Option<Arc<str>> },
     /// A trigger knows these files (path, version) without a run of their own, and forgets those without a version. `partial`: of its
@@ -225,6 +227,7 @@ impl Event {
             | Self::BackfillCreated(_)
             | Self::Happened { .. }
             | Self::GatheredMissed { .. }
+            | Self::TriggerForgotten { .. }
             | Self::TriggerSaw { .. }
             | Self::EventHandled { .. }
             | Self::FilesSeen { .. }

@@ -41,6 +41,8 @@ pub const MAX_TASKS_PER_RUN: usize = 1_000_000;
 pub const MAX_POOLS: usize = 10_000;
 /// Runs that may have started one another, a `pipeline` task each.
 pub const MAX_CHILD_DEPTH: u32 = 16;
+/// Runs that may start one another by their ends.
+pub const MAX_TRIGGER_DEPTH: u32 = 100;
 /// Instructions that one expression or template may take in the scheduler.
 pub const EXPRESSION_FUEL: u64 = 100_000;
 /// What people did to a run: the newest are kept.
@@ -65,8 +67,12 @@ pub const BACKFILL_SHARE_PERCENT: u64 = 50;
 pub const MAX_BACKFILL_INTERVALS: usize = 10_000;
 /// Events that were accepted and wait for their runs.
 pub const MAX_EVENTS_WAITING: usize = 100_000;
+/// What these carry, together.
+pub const MAX_EVENT_BYTES_WAITING: usize = 128 * 1024 * 1024;
 /// Events that one run may stand for.
 pub const MAX_EVENTS_PER_RUN: usize = 1_000;
+/// What these carry, together.
+pub const MAX_EVENT_BYTES_PER_RUN: usize = 1024 * 1024;
 /// What an event may carry, as JSON.
 pub const MAX_EVENT_PAYLOAD_BYTES: usize = 16 * 1024;
 /// Events that started no run, the newest; part of the journal's format, since `apply` drops older ones.

@@ -19,6 +19,8 @@ pub struct Trigger {
     pub by: Arc<str>,
     /// What of it: an event's id, a file's path, the run that ended, a backfill. Empty if that says nothing more.
     pub source: Arc<str>,
+    /// How many ends of runs are behind it, each of which started the next run.
+    pub depth: u32,
 }
 
 /// The kinds of trigger.
@@ -149,6 +151,8 @@ pub struct BackfillRecord {
     pub params: Arc<str>,
     /// Runs of it that may be queued or running at once.
     pub max_active: u32,
+    /// Of what was asked for.
+    pub request_digest: u64,
     /// The ends of its runs start dependents, as those of other runs do.
     pub cascade: bool,
     /// Who asked for it.
@@ -198,6 +202,8 @@ pub enum What {
         state: State,
         /// The time it covers.
         interval: Option<Interval>,
+        /// How many ends of runs are behind that run.
+        depth: u32,
     },
     /// A trigger's file is there, or changed.
     File {

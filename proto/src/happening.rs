@@ -10,11 +10,12 @@ impl From<Happening> for v1::Happening {
     fn from(h: Happening) -> Self {
         let what = match h.what {
             What::Emitted { name, id } => Wire::Emitted(v1::Emitted { name: name.to_string(), id: id.to_string() }),
-            What::Ended { pipeline, run, state, interval } => Wire::Ended(v1::EndedRun {
+            What::Ended { pipeline, run, state, interval, depth } => Wire::Ended(v1::EndedRun {
                 pipeline: pipeline.full().to_owned(),
                 run_id: run.to_string(),
                 state: v1::State::from(state).into(),
                 interval: interval.map(Into::into),
+                depth,
             }),
             What::File { pipeline, trigger, path, version } => Wire::File(v1::FoundFile {
                 pipeline: pipeline.full().to_owned(),
@@ -37,6 +38,7 @@ impl TryFrom<v1::Happening> for Happening {
                 run: id("run_id", &e.run_id)?,
                 state: state_of(e.state)?,
                 interval: e.interval.map(TryInto::try_into).transpose()?,
+                depth: e.depth,
             },
             Wire::File(f) => What::File {
                 pipeline: id("pipeline", &f.pipeline)?,

@@ -167,6 +167,12 @@ impl From<Event> for v1::Event {
                 why: why.to_string(),
                 at_ms: at.0,
             }),
+            Event::TriggerForgotten { pipeline, trigger, whole, at } => Kind::TriggerForgotten(v1::TriggerForgotten {
+                pipeline: pipeline.full().to_owned(),
+                trigger: trigger.to_string(),
+                whole,
+                at_ms: at.0,
+            }),
             Event::EventHandled { event, dead } => {
                 Kind::EventHandled(v1::EventHandled { event: event.0, dead: dead.map_or(String::new(), |why| why.to_string()) })
             }
@@ -355,6 +361,12 @@ impl TryFrom<v1::Event> for Event {
                 pipeline: id("pipeline", &e.pipeline)?,
                 trigger: id("trigger", &e.trigger)?,
                 why: e.why.into(),
+                at: Timestamp(e.at_ms),
+            },
+            Kind::TriggerForgotten(e) => Self::TriggerForgotten {
+                pipeline: id("pipeline", &e.pipeline)?,
+                trigger: id("trigger", &e.trigger)?,
+                whole: e.whole,
                 at: Timestamp(e.at_ms),
             },
             Kind::EventHandled(e) => Self::EventHandled { event: EventNo(e.event), dead: (!e.dead.is_empty()).then(|| e.dead.into()) },

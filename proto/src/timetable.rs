@@ -154,6 +154,7 @@ impl From<BackfillRecord> for v1::Backfill {
             cancelled: b.cancelled.map(Into::into),
             state: v1::State::from(b.state).into(),
             ended_at_ms: ms(b.ended_at),
+            request_digest: b.request_digest,
         }
     }
 }
@@ -169,6 +170,7 @@ impl TryFrom<v1::Backfill> for BackfillRecord {
             only: b.only.into_iter().map(Into::into).collect(),
             params: b.params.into(),
             max_active: b.max_active,
+            request_digest: b.request_digest,
             cascade: b.cascade,
             created: Audit::from(required("created", b.created)?),
             next: b.next,

@@ -144,13 +144,13 @@ impl TryFrom<v1::Interval> for Interval {
 
 impl From<Trigger> for v1::Trigger {
     fn from(t: Trigger) -> Self {
-        Self { kind: t.kind.as_str().to_owned(), by: t.by.to_string(), source: t.source.to_string() }
+        Self { kind: t.kind.as_str().to_owned(), by: t.by.to_string(), source: t.source.to_string(), depth: t.depth }
     }
 }
 impl TryFrom<v1::Trigger> for Trigger {
     type Error = Malformed;
     fn try_from(t: v1::Trigger) -> Result<Self, Malformed> {
-        Ok(Self { kind: trigger_kind(&t.kind)?, by: t.by.into(), source: t.source.into() })
+        Ok(Self { kind: trigger_kind(&t.kind)?, by: t.by.into(), source: t.source.into(), depth: t.depth })
     }
 }
 

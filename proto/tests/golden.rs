@@ -40,7 +40,7 @@ fn one_of_each() -> Vec<(&'static str, Event)> {
         pipeline: "crm/daily.etl".parse().unwrap(),
         version: 3,
         params: Arc::from("{\"region\":\"eu\"}"),
-        trigger: Trigger { kind: TriggerKind::Manual, by: Arc::from("ada"), source: Arc::from("") },
+        trigger: Trigger { kind: TriggerKind::Manual, by: Arc::from("ada"), source: Arc::from(""), depth: 0 },
         interval: Interval::new(Timestamp(5), Timestamp(9)),
         run_timeout: Some(Millis(60_000)),
         parent: Some(Parent { run: RunNo(6), id: "above".parse().unwrap(), task: 2, depth: 1 }),
@@ -122,7 +122,7 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
     let (event, backfill): (EventNo, BackfillId) = (EventNo(12), "b1".parse().unwrap());
     let interval = |from, to| Interval::new(Timestamp(from), Timestamp(to)).unwrap();
     let caused = |kind, source: &str, cause| {
-        let trigger = Trigger { kind, by: Arc::from("landed"), source: Arc::from(source) };
+        let trigger = Trigger { kind, by: Arc::from("landed"), source: Arc::from(source), depth: 0 };
         Event::RunCreated(Box::new(RunCreated { trigger, cause: Some(cause), ..created.clone() }))
     };
     let happened = |what| Event::Happened { event, happening: Box::new(Happening { what, event: Arc::from("{}"), at }) };
@@ -133,6 +133,7 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
         only: vec![Arc::from("load+")],
         params: Arc::from("{}"),
         max_active: 4,
+        request_digest: 0,
         created: audit.clone(),
         cascade: true,
         next: 2,
@@ -167,6 +168,7 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
                 run: "up.1".parse().unwrap(),
                 state: State::Success,
                 interval: Some(interval(5, 9)),
+                depth: 0,
             }),
         ),
         (
@@ -178,6 +180,17 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
         ("event_handled", Event::EventHandled { event, dead: None }),
         ("event_dead", Event::EventHandled { event, dead: Some("nobody takes it".into()) }),
         ("gathered_missed", Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why: "it is paused".into(), at }),
+        (
+            "run_ended_deep",
+            happened(What::Ended {
+                pipeline: pipeline.clone(),
+                run: "up.1".parse().unwrap(),
+                state: State::Success,
+                interval: None,
+                depth: 7,
+            }),
+        ),
+        ("trigger_forgotten", Event::TriggerForgotten { pipeline: pipeline.clone(), trigger: trigger.clone(), whole: true, at }),
         (
             "files_seen",
             Event::FilesSeen {

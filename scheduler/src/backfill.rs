@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use penstock_common::limits::MAX_BACKFILL_INTERVALS;
+use penstock_common::pipeline::ScheduleSpec;
 use penstock_common::record::Outcome;
 use penstock_common::schedule::{Cron, Definition, Every, Schedule, Timing, Zone};
 use penstock_common::{BackfillId, Interval, Millis, PipelineName, RunId, Selector, Timestamp};
@@ -46,6 +47,8 @@ pub struct BackfillAsked {
     pub by: Arc<str>,
     /// Why, in their words.
     pub note: Arc<str>,
+    /// Of what was asked for.
+    pub digest: u64,
 }
 
 /// Which intervals that ran before are run again.
@@ -71,6 +74,8 @@ pub enum Planned {
     Live(RunId),
     /// Another backfill will run it.
     Other(BackfillId),
+    /// The schedule has not come to it yet: it starts it, or skips it and says why.
+    Scheduled,
     /// It has not ended.
     NotDue,
 }
@@ -135,6 +140,9 @@ pub(crate) fn plan(state: &State, asked: &BackfillAsked, wall: Timestamp) -> Res
         // The one of the tasks of which least is known counts.
         of_tasks => of_tasks.iter().map(|ledger| ledger.map_or(Known::Open, |l| l.of(interval))).min().unwrap_or(Known::Open),
     };
+    // What the schedule is still to look at; paused, it looks at nothing.
+    let watermark = versions.timetable.watermark.filter(|_| written.is_some() && !versions.is_paused_by(ScheduleSpec::TRIGGER));
+    let is_the_schedules = |interval: Interval| watermark.is_some_and(|watermark| watermark < interval.end());
     let fate = |interval: Interval| {
         if schedule.starts(interval.end()) > wall {
             return Planned::NotDue;
@@ -144,6 +152,9 @@ pub(crate) fn plan(state: &State, asked: &BackfillAsked, wall: Timestamp) -> Res
         }
         if let Some(other) = planned_by.get(&interval) {
             return Planned::Other((*other).clone());
+        }
+        if is_the_schedules(interval) {
+            return Planned::Scheduled;
         }
         match (known(interval), asked.reprocess) {
             (Known::Open, _) => Planned::Run(None),

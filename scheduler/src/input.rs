@@ -258,6 +258,8 @@ pub struct Submit {
     pub by: Arc<str>,
     /// What of it: an event's id, a file's path, a backfill.
     pub source: Arc<str>,
+    /// How many ends of runs are behind it.
+    pub depth: u32,
     /// What it is to be accounted to.
     pub cause: Option<Cause>,
     /// Only these tasks; none: every task.
@@ -308,6 +310,7 @@ impl Submit {
             trigger,
             by,
             source: Arc::from(""),
+            depth: 0,
             cause: None,
             only: Vec::new(),
             parent: None,
@@ -464,6 +467,11 @@ pub enum Rejection {
     /// The id is taken by a run that was asked for otherwise.
     #[error("run {0} exists already and was asked for with other values: choose another run id")]
     RunExists(RunId),
+    /// The id is taken by a backfill that was asked for otherwise.
+    #[error(
+        "backfill {0} exists already and was asked for with other values: choose another id, or see it with penstock backfills show {0}"
+    )]
+    BackfillExists(BackfillId),
     /// A request id that came before with another question.
     #[error("request {0} came before with another question: mint a new request id for each")]
     RequestReused(RequestId),

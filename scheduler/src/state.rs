@@ -293,6 +293,7 @@ impl State {
             Event::Happened { .. }
             | Event::TriggerSaw { .. }
             | Event::GatheredMissed { .. }
+            | Event::TriggerForgotten { .. }
             | Event::EventHandled { .. }
             | Event::FilesSeen { .. } => self.apply_to_inbox(event),
             Event::BackfillCreated(_) | Event::BackfillPaused { .. } | Event::BackfillCancelled { .. } | Event::BackfillEnded { .. } => {

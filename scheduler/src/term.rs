@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use penstock_common::pipeline::{Action, Task};
-use penstock_common::{BackfillId, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, TriggerName, WorkerName};
+use penstock_common::{
+    BackfillId, EventNo, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, TriggerName, WorkerName,
+};
 
 use crate::gates::{Gate, Gates, Waiting};
 use crate::intervals::{due_at, intervals_from};
@@ -27,8 +29,8 @@ pub(crate) struct Term {
     pub(crate) fires: Agenda<PipelineName>,
     /// When what triggers gather starts its run.
     pub(crate) gathered: Agenda<Subscriber>,
-    /// The cluster had no room for a run that an event starts.
-    pub(crate) is_overloaded: bool,
+    /// Happenings for whose runs there was no room.
+    pub(crate) held: Held,
     /// Something happened that triggers have not seen yet.
     pub(crate) is_happening: bool,
     /// Backfills that may make a run, or end.
@@ -58,6 +60,17 @@ pub(crate) struct Term {
     pub(crate) kept: BTreeSet<(Timestamp, RunNo)>,
     /// Runs whose history is being written.
     pub(crate) archiving: BTreeSet<RunNo>,
+}
+
+/// What waits in the inbox until there is room again.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Everything: the cluster is full.
+    pub(crate) all: bool,
+    /// These triggers take nothing: their pipelines are full.
+    pub(crate) triggers: BTreeSet<Subscriber>,
+    /// What is older waits for one of them.
+    pub(crate) from: EventNo,
 }
 
 const HOUSEKEEPING: Millis = Millis(60_000);

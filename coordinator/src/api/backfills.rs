@@ -1,10 +1,11 @@
 //! Backfills: planned, started, listed.
 
 use penstock_common::schedule::Zone;
-use penstock_common::{BackfillId, Interval, Millis, PipelineName, State, Timestamp};
+use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, State, Timestamp};
 use penstock_proto::v1;
 use penstock_scheduler::calendar::BackfillView;
 use penstock_scheduler::{Answer, BackfillAsked, Input, Planned, Reprocess, RunFilter};
+use prost::Message as _;
 use tonic::Status;
 
 use super::control::{Control, as_of, named, selectors, unexpected};
@@ -106,7 +107,14 @@ fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) 
         shown: None,
         by: request.by.as_str().into(),
         note: request.note.as_str().into(),
+        digest: digest_of(request),
     })
+}
+
+/// Of what is asked for, whoever asks and why.
+fn digest_of(request: &v1::CreateBackfillRequest) -> u64 {
+    let asked = v1::CreateBackfillRequest { by: String::new(), note: String::new(), dry_run: false, ..request.clone() };
+    u64::from_le_bytes(Digest::of(&asked.encode_to_vec()).0[..8].try_into().unwrap_or_default())
 }
 
 fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterval {
@@ -116,6 +124,7 @@ fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterv
         Planned::Left(outcome) => format!("is {}", outcome.word()),
         Planned::Live(run) => format!("run {run} has not ended"),
         Planned::Other(backfill) => format!("backfill {backfill} will run it"),
+        Planned::Scheduled => "the schedule has not come to it yet".to_owned(),
         Planned::NotDue => "not_due".to_owned(),
     };
     let local = |at: Timestamp| zone.local(at);

@@ -39,7 +39,9 @@ fn code_of(rejection: &Rejection) -> Code {
         }
         Rejection::UnknownTask { .. } => Code::NotFound,
         Rejection::BadParams(_) | Rejection::UnknownPool { .. } | Rejection::NotOfPipeline { .. } => Code::InvalidArgument,
-        Rejection::RunExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => Code::AlreadyExists,
+        Rejection::RunExists(_) | Rejection::BackfillExists(_) | Rejection::RequestReused(_) | Rejection::WorkerNameTaken { .. } => {
+            Code::AlreadyExists
+        }
         Rejection::NotEnded { .. }
         | Rejection::NothingToRerun(_)
         | Rejection::NothingToBackfill(_)

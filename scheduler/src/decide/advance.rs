@@ -19,7 +19,7 @@ use crate::lanes::{Candidate, Match, Next, Wants};
 use crate::machine::rule::Verdict;
 use crate::machine::run::Run;
 use crate::state::{Source, backfill_of, is_of_backfill};
-use crate::term::{candidate, gates_are_open, overdue_at, sensor_waits_until};
+use crate::term::{Held, candidate, gates_are_open, overdue_at, sensor_waits_until};
 use crate::timers::Timer;
 
 /// Skipped tasks one event names at most, so that an event stays small.
@@ -93,7 +93,8 @@ impl Deciding<'_> {
             Timer::Overdue(fence) => self.overdue(fence),
             Timer::Housekeeping => self.housekeep(),
             Timer::RoomAgain => {
-                self.term.is_overloaded = false;
+                self.term.held = Held::default();
+                self.term.is_happening = !self.state.inbox.waiting.is_empty();
                 self.term.backfilling = self.state.open_backfills();
             }
         }

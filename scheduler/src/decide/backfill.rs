@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use penstock_common::event::Cause;
+use penstock_common::limits::MAX_EVENT_BYTES_PER_INPUT;
 use penstock_common::record::{BackfillRecord, TriggerKind};
 use penstock_common::{BackfillId, Event, Interval, Reason, RunNo, Selector, State};
 
-use super::Deciding;
+use super::{Deciding, bytes_of};
 use crate::backfill::{BackfillAsked, plan};
 use crate::input::{Answer, Rejection, Submit};
 use crate::state::Backfill;
@@ -19,9 +20,11 @@ impl Deciding<'_> {
     /// The same id again is the same backfill.
     pub(crate) fn backfill(&mut self, asked: BackfillAsked) -> Result<Answer, Rejection> {
         if let Some(known) = self.state.backfills.get(&asked.id) {
-            let same = known.record.pipeline == asked.pipeline;
-            let error = || Rejection::Refused(format!("backfill {} exists already, of pipeline {}", asked.id, known.record.pipeline));
-            return if same { Ok(Answer::Changed(false)) } else { Err(error()) };
+            return if known.record.request_digest == asked.digest {
+                Ok(Answer::Changed(false))
+            } else {
+                Err(Rejection::BackfillExists(asked.id))
+            };
         }
         let newest = self.newest(&asked.pipeline).cloned().ok_or_else(|| self.state.is_off(&asked.pipeline))?;
         newest.pipeline.bind_params(&asked.params).map_err(Rejection::BadParams)?;
@@ -52,6 +55,7 @@ impl Deciding<'_> {
             only: asked.only.iter().map(|selector| selector.to_string().into()).collect(),
             params,
             max_active,
+            request_digest: asked.digest,
             cascade: asked.cascade,
             next: 0,
             ended: std::collections::BTreeMap::new(),
@@ -60,7 +64,13 @@ impl Deciding<'_> {
             state: State::Running,
             ended_at: None,
         };
-        self.emit(Event::BackfillCreated(Box::new(record)));
+        let event = Event::BackfillCreated(Box::new(record));
+        if bytes_of(&event) > MAX_EVENT_BYTES_PER_INPUT {
+            return Err(Rejection::Refused(
+                "it names more tasks than one backfill can: ask for fewer, or for their neighbours (+task, task+)".to_owned(),
+            ));
+        }
+        self.emit(event);
         self.term.backfilling.insert(asked.id);
         Ok(Answer::Changed(true))
     }

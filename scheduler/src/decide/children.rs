@@ -63,6 +63,7 @@ impl Deciding<'_> {
             digest: u64::from_le_bytes(Digest::of(id.as_str().as_bytes()).0[..8].try_into().unwrap_or_default()),
             params: params.collect::<Result<_, String>>()?,
             interval: run.record.interval,
+            depth: run.record.trigger.depth,
             // What a backfill's run starts is the backfill's too, and yields like it.
             source: if crate::state::is_of_backfill(&run.record) { run.record.trigger.source.clone() } else { "".into() },
             parent: Some(Parent { run: no, id: run.record.id.clone(), task, depth }),

@@ -5,7 +5,7 @@ use penstock_common::event::Cause;
 use penstock_common::limits::MAX_INTERVALS_PER_INPUT;
 use penstock_common::pipeline::{Catchup, Overlap, ScheduleSpec};
 use penstock_common::record::{SkipReason, TriggerKind};
-use penstock_common::{Event, Interval, Millis, PipelineName, Reason, RunNo, Timestamp};
+use penstock_common::{Event, Interval, Millis, PipelineName, Reason, RunId, RunNo, Timestamp};
 
 use super::Deciding;
 use crate::input::{Rejection, Submit};
@@ -35,45 +35,38 @@ impl Deciding<'_> {
     fn fire(&mut self, name: &PipelineName) {
         let Some(plan) = self.newest(name).cloned() else { return };
         let Some(schedule) = &plan.pipeline.schedule else { return };
-        let due = self.due(name, schedule);
-        let whole = due.len() < MAX_INTERVALS_PER_INPUT;
+        let Some(watermark) = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark) else { return };
+        let wall = self.now.wall;
+        // What has fallen due and has neither a run nor a reason to have none, oldest first.
+        let due = intervals_from(schedule, watermark).take_while(|interval| due_at(schedule, *interval) <= wall);
+        let mut due = due.take(MAX_INTERVALS_PER_INPUT + 1).peekable();
         let mut skipped: Option<(Interval, u64, SkipReason)> = None;
-        for (at, interval) in due.iter().enumerate() {
-            if self.room() == 0 {
-                break;
-            }
-            let is_newest = whole && at + 1 == due.len();
-            match self.fate(name, schedule, *interval, is_newest) {
+        for _ in 0..MAX_INTERVALS_PER_INPUT {
+            let Some(interval) = due.next().filter(|_| self.room() > 0) else { break };
+            match self.fate(name, schedule, interval, due.peek().is_none()) {
                 Fate::Skip(reason) => {
                     skipped = Some(match skipped.take() {
-                        Some((range, count, same)) if same == reason => (joined(range, *interval), count + 1, same),
+                        Some((range, count, same)) if same == reason => (joined(range, interval), count + 1, same),
                         other => {
                             self.skip(name, other);
-                            (*interval, 1, reason)
+                            (interval, 1, reason)
                         }
                     });
                 }
                 Fate::Run => {
                     self.skip(name, skipped.take());
-                    if !self.start_due(name, &plan, *interval, schedule.overlap) {
-                        return self.term.fires.set(name.clone(), self.now.wall.after(AGAIN));
+                    if !self.start_due(name, &plan, interval, schedule.overlap) {
+                        return self.term.fires.set(name.clone(), wall.after(AGAIN));
                     }
                 }
                 Fate::Wait => {
                     self.skip(name, skipped.take());
-                    return self.term.fires.set(name.clone(), self.now.wall.after(AGAIN));
+                    return self.term.fires.set(name.clone(), wall.after(AGAIN));
                 }
             }
         }
         self.skip(name, skipped);
         self.await_next(name);
-    }
-
-    /// Intervals that have fallen due and have neither a run nor a reason to have none, oldest first: as many as one input may see.
-    fn due(&self, name: &PipelineName, schedule: &ScheduleSpec) -> Vec<Interval> {
-        let Some(watermark) = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark) else { return Vec::new() };
-        let is_due = |interval: &Interval| due_at(schedule, *interval) <= self.now.wall;
-        intervals_from(schedule, watermark).take_while(is_due).take(MAX_INTERVALS_PER_INPUT).collect()
     }
 
     fn fate(&self, name: &PipelineName, schedule: &ScheduleSpec, interval: Interval, is_newest: bool) -> Fate {
@@ -120,20 +113,28 @@ impl Deciding<'_> {
             cause: Some(Cause::Schedule),
             ..Submit::of(run, name.clone(), TriggerKind::Schedule, ScheduleSpec::TRIGGER.into())
         };
-        if overlap == Overlap::CancelRunning {
-            for no in self.scheduled(name).collect::<Vec<_>>() {
-                if self.state.runs.get(&no).is_some_and(|run| run.record.cancel.is_none()) {
-                    let audit = self.audit("cancel", "", "penstock", &format!("the next run of the schedule is due: {}", submit.run));
-                    self.stop_run(no, Reason::Overlap, false, audit);
-                }
-            }
-        }
+        let (id, before) = (submit.run.clone(), self.scheduled(name).collect::<Vec<_>>());
         match self.submit(submit) {
-            Ok(_) => true,
+            Ok(_) => {
+                if overlap == Overlap::CancelRunning {
+                    self.cancel_for(&id, &before);
+                }
+                true
+            }
             Err(Rejection::Overloaded { .. }) => false,
             Err(_) => {
                 self.skip(name, Some((interval, 1, SkipReason::Refused)));
                 true
+            }
+        }
+    }
+
+    /// A run of the schedule came: those before it are cancelled, as many as one input may; the next run cancels the rest.
+    fn cancel_for(&mut self, next: &RunId, before: &[RunNo]) {
+        for no in before {
+            if self.room() > 0 && self.state.runs.get(no).is_some_and(|run| run.record.cancel.is_none()) {
+                let audit = self.audit("cancel", "", "penstock", &format!("the next run of the schedule is due: {next}"));
+                self.stop_run(*no, Reason::Overlap, false, audit);
             }
         }
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use penstock_common::event::{Cause, Saw};
 use penstock_common::limits::{
-    EXPRESSION_FUEL, MAX_EVENT_PAYLOAD_BYTES, MAX_EVENTS_PER_RUN, MAX_EVENTS_WAITING, MAX_FILES_PER_TRIGGER, MAX_LIVE_TASKS, MAX_NOTE_BYTES,
+    EXPRESSION_FUEL, MAX_EVENT_BYTES_PER_RUN, MAX_EVENT_BYTES_WAITING, MAX_EVENT_PAYLOAD_BYTES, MAX_EVENTS_PER_RUN, MAX_EVENTS_WAITING,
+    MAX_FILES_PER_TRIGGER, MAX_LIVE_TASKS, MAX_NOTE_BYTES, MAX_QUEUED_RUNS_PER_PIPELINE, MAX_TRIGGER_DEPTH,
 };
-use penstock_common::pipeline::{TriggerSource, TriggerSpec};
+use penstock_common::pipeline::{Ending, TriggerSource, TriggerSpec};
 use penstock_common::record::{Happening, TriggerKind, What};
 use penstock_common::{Event, EventNo, Interval, PipelineName, TriggerName, engine};
 
@@ -17,6 +18,10 @@ use super::{Deciding, bounded};
 use crate::input::{Answer, Emitted, FoundFile, Rejection, Submit};
 use crate::plan::Plan;
 use crate::state::{Source, Subscriber};
+use crate::timers::Timer;
+
+/// Happenings that one input looks at.
+const MAX_LOOKED_AT: usize = 10_000;
 
 /// What a trigger does with a happening.
 enum Take {
@@ -107,18 +112,24 @@ impl Deciding<'_> {
         if waiting + count > MAX_EVENTS_WAITING {
             return Err(Rejection::Overloaded { what: format!("{waiting} events wait for their runs"), limit: MAX_EVENTS_WAITING });
         }
+        let bytes = self.state.inbox.bytes;
+        if bytes > MAX_EVENT_BYTES_WAITING {
+            let what = format!("events that wait for their runs carry {bytes} bytes");
+            return Err(Rejection::Overloaded { what, limit: MAX_EVENT_BYTES_WAITING });
+        }
         Ok(())
     }
 
-    /// Shows what waits to the triggers that it is for, in order, as much as one input may.
+    /// Shows what waits to the triggers that it is for, to each in order, as much as one input may.
     pub(crate) fn handle_inbox(&mut self) {
-        while self.room() > 0 {
-            let next = self.state.inbox.waiting.first_key_value().filter(|_| !self.term.is_overloaded);
+        for _ in 0..MAX_LOOKED_AT {
+            let next = self.state.inbox.waiting.range(self.term.held.from..).next().filter(|_| !self.term.held.all);
             self.term.is_happening = next.is_some();
-            let Some((&no, waiting)) = next else { return };
+            let Some((&no, waiting)) = next.filter(|_| self.room() > 0) else { return };
             let (happening, seen) = (waiting.happening.clone(), waiting.seen.clone());
-            match self.next_subscriber(&happening.what, seen.as_ref()) {
-                Some(subscriber) => self.show(no, &happening, subscriber),
+            match self.next_subscriber(no, &happening.what, seen.as_ref()) {
+                Some((subscriber, _)) if self.term.held.triggers.contains(&subscriber) => self.hold(no, &happening.what, subscriber),
+                Some((subscriber, take)) => self.show(no, &happening, subscriber, take),
                 None => {
                     let dead = (seen.is_none() && matches!(happening.what, What::Emitted { .. }))
                         .then(|| Arc::from("no trigger of any pipeline takes events of this name"));
@@ -128,11 +139,22 @@ impl Deciding<'_> {
         }
     }
 
+    /// A trigger cannot take a happening now: this one waits, and for this trigger and those behind it also what came later.
+    fn hold(&mut self, no: EventNo, what: &What, subscriber: Subscriber) {
+        let mut next = Some(subscriber);
+        while let Some(subscriber) = next {
+            next = self.next_subscriber(no, what, Some(&subscriber)).map(|(subscriber, _)| subscriber);
+            self.term.held.triggers.insert(subscriber);
+        }
+        self.term.held.from = EventNo(no.0 + 1);
+        self.term.timers.set(Timer::RoomAgain, self.now.now.after(super::fire::AGAIN));
+    }
+
     /// The next trigger that a happening is for and that has to do something with it.
-    fn next_subscriber(&self, what: &What, seen: Option<&Subscriber>) -> Option<(Subscriber, Take)> {
+    fn next_subscriber(&self, no: EventNo, what: &What, seen: Option<&Subscriber>) -> Option<(Subscriber, Take)> {
         let after = seen.map_or(Bound::Unbounded, Bound::Excluded);
         let listening = |source| self.state.listeners.get(source).into_iter().flat_map(|all| all.range((after, Bound::Unbounded)));
-        let take = |subscriber: &Subscriber| match self.take(what, subscriber) {
+        let take = |subscriber: &Subscriber| match self.take(no, what, subscriber) {
             Take::Nothing => None,
             take => Some((subscriber.clone(), take)),
         };
@@ -146,21 +168,26 @@ impl Deciding<'_> {
         }
     }
 
-    fn take(&self, what: &What, (name, trigger): &Subscriber) -> Take {
+    fn take(&self, no: EventNo, what: &What, (name, trigger): &Subscriber) -> Take {
         let Some(plan) = self.newest(name) else { return Take::Nothing };
         let Some(spec) = plan.trigger(trigger) else { return Take::Nothing };
         let Some(versions) = self.state.pipelines.get(name) else { return Take::Nothing };
         let interval = match (what, &spec.source) {
-            (What::Ended { state, interval, .. }, TriggerSource::Pipelines { names, when }) => {
+            (What::Ended { state, interval, depth, .. }, TriggerSource::Pipelines { names, when }) => {
                 // With a schedule of its own it waits for them instead.
                 if plan.pipeline.schedule.is_some() || !when.accepts(*state) {
                     return Take::Nothing;
+                }
+                if *depth >= MAX_TRIGGER_DEPTH {
+                    let why = format!("{depth} runs have started one another by their ends: do these pipelines start each other?");
+                    return Take::Miss(why);
                 }
                 if names.len() > 1 {
                     let Some(interval) = interval else {
                         return Take::Miss("the run covers no interval, so it cannot be joined with others".to_owned());
                     };
-                    if !names.iter().all(|name| self.state.covers(name, *interval, *when)) {
+                    let covered = names.iter().all(|name| self.state.covers(name, *interval, *when));
+                    if !covered || self.is_joined_later(no, *interval, names, *when) {
                         return Take::Nothing;
                     }
                 }
@@ -178,7 +205,16 @@ impl Deciding<'_> {
         Take::Start(interval)
     }
 
-    fn show(&mut self, no: EventNo, happening: &Happening, ((name, trigger), take): (Subscriber, Take)) {
+    /// Whether the end of another of these, which also waits, will start the run of the interval.
+    fn is_joined_later(&self, no: EventNo, of: Interval, names: &[PipelineName], when: Ending) -> bool {
+        let mut later = self.state.inbox.waiting.range((Bound::Excluded(no), Bound::Unbounded));
+        later.any(|(_, waiting)| {
+            let What::Ended { pipeline, state, interval, .. } = &waiting.happening.what else { return false };
+            *interval == Some(of) && when.accepts(*state) && names.contains(pipeline)
+        })
+    }
+
+    fn show(&mut self, no: EventNo, happening: &Happening, (name, trigger): Subscriber, take: Take) {
         let saw = match take {
             Take::Nothing => return,
             Take::Miss(why) => Saw::Missed(bounded(&why, MAX_NOTE_BYTES)),
@@ -186,19 +222,32 @@ impl Deciding<'_> {
                 let Some(plan) = self.newest(&name).cloned() else { return };
                 let Some(spec) = plan.trigger(&trigger) else { return };
                 if spec.debounce.0 > 0 {
-                    let full = self.gathered(&name, &trigger) + 1 >= MAX_EVENTS_PER_RUN;
-                    Saw::Gathers(if full { self.now.now } else { self.now.now.after(spec.debounce) })
+                    match self.gathered(&name, &trigger) {
+                        // Its run waits for room.
+                        Gathering::Full => return self.hold(no, &happening.what, (name, trigger)),
+                        Gathering::Last => Saw::Gathers(self.now.now),
+                        Gathering::More => Saw::Gathers(self.now.now.after(spec.debounce)),
+                    }
                 } else {
-                    let cause = Cause::Event { event: no, trigger: trigger.clone() };
-                    let kind = kind_of(&happening.what);
-                    let events = std::slice::from_ref(&happening.event);
-                    match self.start_triggered(&plan, spec, events, happening.what.source(), kind, interval, cause) {
+                    let started = Started {
+                        events: std::slice::from_ref(&happening.event),
+                        source: happening.what.source(),
+                        kind: kind_of(&happening.what),
+                        interval,
+                        depth: if let What::Ended { depth, .. } = happening.what { depth + 1 } else { 0 },
+                        cause: Cause::Event { event: no, trigger: trigger.clone() },
+                    };
+                    match self.start_triggered(&plan, spec, started) {
                         Ok(()) => return,
                         // The cluster has no room for it now: it waits, and what came later waits behind it.
                         Err(Rejection::Overloaded { limit: MAX_LIVE_TASKS, .. }) => {
-                            self.term.is_overloaded = true;
-                            self.term.timers.set(crate::timers::Timer::RoomAgain, self.now.now.after(super::fire::AGAIN));
+                            self.term.held.all = true;
+                            self.term.timers.set(Timer::RoomAgain, self.now.now.after(super::fire::AGAIN));
                             return;
+                        }
+                        // Its pipeline has not.
+                        Err(Rejection::Overloaded { limit: MAX_QUEUED_RUNS_PER_PIPELINE, .. }) => {
+                            return self.hold(no, &happening.what, (name, trigger));
                         }
                         Err(why) => Saw::Missed(bounded(&why.to_string(), MAX_NOTE_BYTES)),
                     }
@@ -212,27 +261,42 @@ impl Deciding<'_> {
         }
     }
 
-    fn gathered(&self, name: &PipelineName, trigger: &TriggerName) -> usize {
-        self.state.pipelines.get(name).and_then(|v| v.timetable.gathered.get(trigger)).map_or(0, |g| g.events.len())
+    fn gathered(&self, name: &PipelineName, trigger: &TriggerName) -> Gathering {
+        let Some(gathered) = self.state.pipelines.get(name).and_then(|v| v.timetable.gathered.get(trigger)) else {
+            return Gathering::More;
+        };
+        let bytes: usize = gathered.events.iter().map(|event| event.len()).sum();
+        match gathered.events.len() {
+            MAX_EVENTS_PER_RUN.. => Gathering::Full,
+            _ if bytes >= MAX_EVENT_BYTES_PER_RUN => Gathering::Full,
+            count if count + 1 == MAX_EVENTS_PER_RUN => Gathering::Last,
+            _ if bytes + 2 * MAX_EVENT_PAYLOAD_BYTES >= MAX_EVENT_BYTES_PER_RUN => Gathering::Last,
+            _ => Gathering::More,
+        }
     }
 
     /// What was gathered long enough starts its run.
     pub(crate) fn start_gathered(&mut self) {
         while self.room() > 0 {
             let Some((name, trigger)) = self.term.gathered.pop(self.now.now) else { return };
-            let Some(plan) = self.newest(&name).cloned() else { continue };
             let gathered = self.state.pipelines.get(&name).and_then(|v| v.timetable.gathered.get(&trigger)).cloned();
-            let Some((spec, gathered)) = plan.trigger(&trigger).zip(gathered) else { continue };
-            let cause = Cause::Gathered(trigger.clone());
-            let kind = if matches!(spec.source, TriggerSource::File { .. }) { TriggerKind::File } else { TriggerKind::Event };
+            let Some(gathered) = gathered else { continue };
+            let plan = self.newest(&name).cloned();
+            let spec = plan.as_ref().and_then(|plan| Some((plan, plan.trigger(&trigger)?)));
             let paused = self.state.pipelines.get(&name).is_some_and(|v| v.is_paused_by(trigger.as_str()));
-            let outcome = match paused {
-                true => Err(Rejection::Refused(format!("pipeline {name} or its trigger is paused"))),
-                false => self.start_triggered(&plan, spec, &gathered.events, &gathered.source, kind, None, cause),
+            let outcome = match spec {
+                None => Err(Rejection::Refused(format!("pipeline {name} has no trigger {trigger} any more"))),
+                Some(_) if paused => Err(Rejection::Refused(format!("pipeline {name} or its trigger is paused"))),
+                Some((plan, spec)) => {
+                    let kind = if matches!(spec.source, TriggerSource::File { .. }) { TriggerKind::File } else { TriggerKind::Event };
+                    let cause = Cause::Gathered(trigger.clone());
+                    let (events, source) = (gathered.events.as_slice(), &*gathered.source);
+                    self.start_triggered(plan, spec, Started { events, source, kind, interval: None, depth: 0, cause })
+                }
             };
             match outcome {
                 Ok(()) => {}
-                Err(Rejection::Overloaded { limit: MAX_LIVE_TASKS, .. }) => {
+                Err(Rejection::Overloaded { limit: MAX_LIVE_TASKS | MAX_QUEUED_RUNS_PER_PIPELINE, .. }) => {
                     self.term.gathered.set((name, trigger), self.now.now.after(super::fire::AGAIN));
                 }
                 Err(why) => {
@@ -243,24 +307,50 @@ impl Deciding<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "what a run is made of")]
-    fn start_triggered(
-        &mut self,
-        plan: &Plan,
-        spec: &TriggerSpec,
-        events: &[Arc<str>],
-        source: &str,
-        trigger: TriggerKind,
-        interval: Option<Interval>,
-        cause: Cause,
-    ) -> Result<(), Rejection> {
+    /// A definition came in the place of another: what is known of triggers that it does not have, and of files elsewhere, is forgotten.
+    pub(crate) fn forget_triggers(&mut self, name: &PipelineName, old: &Plan, new: &Plan) {
+        let path = |spec: &TriggerSpec| if let TriggerSource::File { path, .. } = &spec.source { Some(path.clone()) } else { None };
+        for old in &old.pipeline.triggers {
+            let new = new.trigger(&old.name);
+            let whole = new.is_none();
+            if whole || path(old).is_some_and(|old| new.and_then(path) != Some(old)) {
+                let (pipeline, trigger, at) = (name.clone(), old.name.clone(), self.now.now);
+                if whole && self.state.pipelines.get(name).is_some_and(|v| v.timetable.gathered.contains_key(&old.name)) {
+                    let why = "the pipeline was registered without this trigger".into();
+                    self.emit(Event::GatheredMissed { pipeline: pipeline.clone(), trigger: trigger.clone(), why, at });
+                }
+                self.emit(Event::TriggerForgotten { pipeline, trigger, whole, at });
+            }
+        }
+    }
+
+    fn start_triggered(&mut self, plan: &Plan, spec: &TriggerSpec, started: Started<'_>) -> Result<(), Rejection> {
+        let Started { events, source, kind, interval, depth, cause } = started;
         let params = params_of(plan, spec, events).map_err(|why| Rejection::BadParams(vec![why]))?;
         let name = &plan.pipeline.name;
         let label = interval.map_or_else(|| spec.name.to_string(), |interval| interval.date(&plan.zone));
         let run = self.mint(name.name(), &label);
-        let submit = Submit::of(run, name.clone(), trigger, spec.name.as_str().into());
-        self.submit(Submit { params, interval, source: source.into(), cause: Some(cause), ..submit }).map(drop)
+        let submit = Submit::of(run, name.clone(), kind, spec.name.as_str().into());
+        self.submit(Submit { params, interval, source: source.into(), depth, cause: Some(cause), ..submit }).map(drop)
     }
+}
+
+/// Whether a trigger may gather another event for its next run.
+enum Gathering {
+    More,
+    /// One, and then it starts.
+    Last,
+    Full,
+}
+
+/// What a run is started with.
+struct Started<'a> {
+    events: &'a [Arc<str>],
+    source: &'a str,
+    kind: TriggerKind,
+    interval: Option<Interval>,
+    depth: u32,
+    cause: Cause,
 }
 
 fn kind_of(what: &What) -> TriggerKind {

@@ -32,10 +32,15 @@ impl Deciding<'_> {
             v.by_number.keys().copied().filter(|n| !bound(n)).take(surplus).collect()
         });
         let is_new = versions.is_none_or(|v| v.unregistered.is_some());
+        let before = versions.and_then(|v| v.by_number.last_key_value()).map(|(number, _)| *number);
+        let old = before.and_then(|number| self.state.plan(&name, number)).cloned();
         self.state.learn(plan.clone());
         // The new version may allow more active runs.
         self.term.starting.insert(name.clone());
         self.emit(Event::PipelineRegistered { pipeline: name.clone(), version, digest, dropped, at: self.now.now });
+        if let Some(old) = old {
+            self.forget_triggers(&name, &old, &plan);
+        }
         self.begin_schedule(&name, &plan, is_new);
         Ok(Answer::Version { version, created })
     }
@@ -87,6 +92,7 @@ impl Deciding<'_> {
                 kind: submit.trigger,
                 by: bounded(&submit.by, MAX_NOTE_BYTES),
                 source: bounded(&submit.source, MAX_NOTE_BYTES),
+                depth: submit.depth,
             },
             interval,
             run_timeout: plan.pipeline.run_timeout,

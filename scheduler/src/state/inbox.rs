@@ -45,14 +45,17 @@ pub(crate) struct Gathered {
 pub(crate) struct Inbox {
     pub(crate) last: EventNo,
     pub(crate) waiting: BTreeMap<EventNo, Waiting>,
+    /// What these carry, together: derived.
+    pub(crate) bytes: usize,
     /// Oldest first.
     pub(crate) dead: Vec<DeadRecord>,
 }
 
 impl Inbox {
     pub(crate) fn restore(last: EventNo, waiting: Vec<InboxRecord>, dead: Vec<DeadRecord>) -> Self {
-        let waiting = waiting.into_iter().map(|r| (r.no, Waiting { happening: r.happening, seen: r.seen })).collect();
-        Self { last, waiting, dead }
+        let waiting: BTreeMap<_, _> = waiting.into_iter().map(|r| (r.no, Waiting { happening: r.happening, seen: r.seen })).collect();
+        let bytes = waiting.values().map(|waiting: &Waiting| waiting.happening.event.len()).sum();
+        Self { last, waiting, bytes, dead }
     }
 
     pub(crate) fn records(&self) -> Vec<InboxRecord> {
@@ -62,7 +65,14 @@ impl Inbox {
 
     fn add(&mut self, no: EventNo, happening: Happening) {
         self.last = no;
+        self.bytes += happening.event.len();
         self.waiting.insert(no, Waiting { happening, seen: None });
+    }
+
+    fn remove(&mut self, no: EventNo) {
+        if let Some(waiting) = self.waiting.remove(&no) {
+            self.bytes -= waiting.happening.event.len();
+        }
     }
 
     fn bury(&mut self, no: EventNo, trigger: Option<Subscriber>, why: &Arc<str>) {
@@ -107,15 +117,28 @@ impl State {
                 if let Some(why) = dead {
                     self.inbox.bury(*event, None, why);
                 }
-                self.inbox.waiting.remove(event);
+                self.inbox.remove(*event);
             }
             Event::GatheredMissed { pipeline, trigger, why, at } => {
                 let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
                 let Some(gathered) = timetable.gathered.remove(trigger) else { return };
-                let what = What::Emitted { name: trigger.as_str().into(), id: gathered.source };
-                let event = Arc::from(format!("[{}]", gathered.events.join(",")));
-                let (no, trigger) = (self.inbox.last, Some((pipeline.clone(), trigger.clone())));
-                self.inbox.keep(DeadRecord { no, happening: Happening { what, event, at: *at }, trigger, why: why.clone() });
+                let (no, subscriber) = (self.inbox.last, (pipeline.clone(), trigger.clone()));
+                for event in gathered.events {
+                    let what = What::Emitted { name: trigger.as_str().into(), id: gathered.source.clone() };
+                    let happening = Happening { what, event, at: *at };
+                    self.inbox.keep(DeadRecord { no, happening, trigger: Some(subscriber.clone()), why: why.clone() });
+                }
+            }
+            Event::TriggerForgotten { pipeline, trigger, whole, .. } => {
+                let Some(versions) = self.pipelines.get_mut(pipeline) else { return };
+                let timetable = &mut versions.timetable;
+                timetable.files.remove(trigger);
+                timetable.noting.remove(trigger);
+                if *whole {
+                    timetable.gathered.remove(trigger);
+                    timetable.paused.remove(trigger);
+                    timetable.tokens.remove(trigger);
+                }
             }
             Event::FilesSeen { pipeline, trigger, files, partial } => {
                 let timetable = &mut self.pipelines.entry(pipeline.clone()).or_default().timetable;
@@ -152,8 +175,13 @@ impl State {
             "kind": "run", "pipeline": record.pipeline.to_string(), "run": record.id.as_str(), "state": record.state.as_str(),
             "interval": interval,
         });
-        let what =
-            What::Ended { pipeline: record.pipeline.clone(), run: record.id.clone(), state: record.state, interval: record.interval };
+        let what = What::Ended {
+            pipeline: record.pipeline.clone(),
+            run: record.id.clone(),
+            state: record.state,
+            interval: record.interval,
+            depth: record.trigger.depth,
+        };
         let no = EventNo(self.inbox.last.0 + 1);
         self.inbox.add(no, Happening { what, event: event.to_string().into(), at });
     }

@@ -34,6 +34,7 @@ impl World {
                 }
                 Event::Happened { event, happening } => format!("event {event}: {}", happening.what.source()),
                 Event::TriggerSaw { event, trigger, saw, .. } => format!("event {event}: {trigger} {saw:?}"),
+                Event::TriggerForgotten { trigger, whole, .. } => format!("{trigger} forgotten{}", if *whole { "" } else { ": files" }),
                 Event::GatheredMissed { trigger, why, .. } => format!("{trigger} missed: {why}"),
                 Event::EventHandled { event, dead } => format!("event {event} handled{}", if dead.is_some() { ", dead" } else { "" }),
                 Event::FilesSeen { trigger, files, .. } => format!("{trigger} sees {} files", files.len()),

@@ -138,6 +138,7 @@ impl Checker {
             | Event::Happened { .. }
             | Event::TriggerSaw { .. }
             | Event::GatheredMissed { .. }
+            | Event::TriggerForgotten { .. }
             | Event::EventHandled { .. }
             | Event::FilesSeen { .. }
             | Event::BackfillCreated(_)

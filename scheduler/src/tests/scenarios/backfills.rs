@@ -1,6 +1,6 @@
 //! Backfills: what they run, in which order, beside what, and how they end.
 
-use penstock_common::pipeline::{Pipeline, ScheduleSpec};
+use penstock_common::pipeline::{Catchup, Pipeline, ScheduleSpec};
 use penstock_common::record::Outcome as Became;
 use penstock_common::{Interval, Millis, State, Timestamp};
 
@@ -28,6 +28,7 @@ fn asked(id: &str, days: i64) -> BackfillAsked {
         shown: None,
         by: "me".into(),
         note: "".into(),
+        digest: 1,
     }
 }
 
@@ -181,4 +182,35 @@ fn it_holds_at_most_half_of_the_slots_so_that_what_falls_due_starts_at_once() {
     assert_eq!(w.workers["w"].running.len(), 4);
     w.succeed_all();
     assert_eq!(state(&w, "b"), State::Success);
+}
+
+#[test]
+fn the_same_id_is_the_same_backfill_or_none() {
+    let mut w = World::with(daily(), 1);
+    assert_eq!(create(&mut w, asked("b", 2)), Ok(Answer::Changed(true)));
+    assert_eq!(create(&mut w, asked("b", 2)), Ok(Answer::Changed(false)));
+    let other = BackfillAsked { digest: 2, ..asked("b", 3) };
+    assert_eq!(create(&mut w, other), Err(Rejection::BackfillExists("b".parse().unwrap())));
+}
+
+#[test]
+fn what_the_schedule_is_still_to_start_is_left_to_it() {
+    let mut pipeline = daily();
+    if let Some(schedule) = &mut pipeline.schedule {
+        schedule.catchup = Catchup::All;
+        schedule.max_queued = 1;
+    }
+    pipeline.max_active_runs = Some(1);
+    let mut w = World::with(pipeline, 1);
+    w.pass(Millis(5 * DAY as u64));
+    let days = || BackfillAsked { until: Timestamp(w.now), ..asked("b", 1) };
+    let fates: Vec<Planned> = w.leader.plan_backfill(&days(), Timestamp(w.now)).unwrap().into_iter().map(|(_, fate)| fate).collect();
+    let count = |is: fn(&Planned) -> bool| fates.iter().filter(|fate| is(fate)).count();
+    let (live, left) = (count(|f| matches!(f, Planned::Live(_))), count(|f| matches!(f, Planned::Scheduled)));
+    assert_eq!((count(Planned::runs), live, left), (1, 2, 3), "{fates:?}");
+    let trigger = ScheduleSpec::TRIGGER.parse().unwrap();
+    w.feed(Input::PauseTrigger { pipeline: name(), trigger, paused: true, by: "me".into(), note: "".into() }).unwrap();
+    let days = BackfillAsked { until: Timestamp(w.now), ..asked("b", 1) };
+    let fates = w.leader.plan_backfill(&days, Timestamp(w.now)).unwrap();
+    assert_eq!(fates.iter().filter(|(_, fate)| fate.runs()).count(), 4, "a schedule that is paused starts none");
 }

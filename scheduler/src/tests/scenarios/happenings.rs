@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use penstock_common::pipeline::{Ending, Param, ParamType, Pipeline, TriggerSource, TriggerSpec};
+use penstock_common::limits::{MAX_QUEUED_RUNS_PER_PIPELINE, MAX_TRIGGER_DEPTH};
+use penstock_common::pipeline::{Ending, Param, ParamType, Pipeline, Task, TriggerSource, TriggerSpec};
 use penstock_common::record::TriggerKind;
 use penstock_common::{Digest, Millis, PipelineName, Timestamp};
 
@@ -225,6 +226,7 @@ fn a_backfill_starts_dependents_only_if_it_is_asked_to() {
             shown: None,
             by: "me".into(),
             note: "".into(),
+            digest: 1,
         };
         w.feed(Input::Backfill(Box::new(asked))).unwrap();
         while w.workers["w"].running.values().any(|lease| lease.task.to_string() == "u") {
@@ -306,4 +308,101 @@ fn a_webhook_is_open_from_when_a_token_is_set_until_it_is_taken_away() {
     let mut w = World::with(triggered(trigger(on_file(true))), 9);
     let refused = token(&mut w, Some(digest)).unwrap_err().to_string();
     assert!(refused.contains("waits for no event"), "{refused}");
+}
+
+fn upstream(name: &str, triggers: Vec<TriggerSpec>) -> Pipeline {
+    Pipeline { name: name.parse().unwrap(), triggers, ..p([("u", below(&[]))]) }
+}
+
+#[test]
+fn pipelines_that_start_each_other_come_to_an_end() {
+    let mut w = World::with(triggered(trigger(after(&["up"], Ending::Any))), 9);
+    w.register(upstream("up", vec![trigger(after(&["p"], Ending::Any))]));
+    w.submit_as(submit("first", "up")).unwrap();
+    while let Some(lease) = w.workers["w"].running.values().next().cloned() {
+        w.end(&lease.task.to_string(), &Outcome::Success);
+    }
+    assert_eq!(runs(&w).len(), MAX_TRIGGER_DEPTH as usize / 2);
+    assert!(dead(&w).last().is_some_and(|why| why.contains("do these pipelines start each other?")), "{:?}", dead(&w));
+}
+
+#[test]
+fn what_is_joined_is_joined_once() {
+    let mut w = World::with(triggered(trigger(after(&["left", "right"], Ending::Any))), 9);
+    for name in ["left", "right"] {
+        let nowhere = Task { queue: "nowhere".parse().unwrap(), ..below(&[]) };
+        w.register(Pipeline { name: name.parse().unwrap(), run_timeout: Some(s(10)), ..p([("u", nowhere)]) });
+        w.submit_as(Submit { interval: Some(day(1)), ..submit(name, name) }).unwrap();
+    }
+    // Both end before either end is handled.
+    w.pass(s(20));
+    assert_eq!(runs(&w).len(), 1);
+}
+
+#[test]
+fn a_pipeline_with_no_room_holds_its_own_events_in_order_and_no_others() {
+    let mut pipeline = triggered(trigger(on_event()));
+    pipeline.max_active_runs = Some(1);
+    let mut w = World::with(pipeline, 2);
+    w.checker.deep = false;
+    w.register(Pipeline { max_active_runs: Some(1_000_000), ..upstream("free", vec![trigger(TriggerSource::Event("other".to_owned()))]) });
+    for n in 0..=MAX_QUEUED_RUNS_PER_PIPELINE {
+        emit(&mut w, &format!("e{n}"), "{}").unwrap();
+    }
+    emit(&mut w, "late", "{}").unwrap();
+    emit(&mut w, "later", "{}").unwrap();
+    assert_eq!(w.leader.state().inbox.waiting.len(), 2);
+    w.feed(Input::EmitEvent(Emitted {
+        request: "o".parse().unwrap(),
+        name: "other".into(),
+        payload: "{}".into(),
+        by: "me".into(),
+        digest: 0,
+    }))
+    .unwrap();
+    assert_eq!(w.leader.state().inbox.waiting.len(), 2, "what is for others goes on");
+    w.end("a", &Outcome::Success);
+    w.pass(s(6));
+    assert_eq!((w.leader.state().inbox.waiting.len(), dead(&w).len()), (1, 0));
+    w.fail_over();
+    w.hello("w");
+    w.settle();
+    w.end("a", &Outcome::Success);
+    w.pass(s(6));
+    assert_eq!((w.leader.state().inbox.waiting.len(), dead(&w).len()), (0, 0));
+    let queued = &w.leader.state().pipelines[&name()].queued;
+    let newest = queued.last().and_then(|no| w.leader.state().runs.get(no)).map(|run| run.record.trigger.source.to_string());
+    assert_eq!(newest.as_deref(), Some("later"));
+}
+
+#[test]
+fn what_a_trigger_gathered_is_dead_when_it_is_gone_and_files_elsewhere_are_new() {
+    let mut w = World::with(triggered(TriggerSpec { debounce: s(60), ..trigger(on_event()) }), 9);
+    emit(&mut w, "e1", "{}").unwrap();
+    emit(&mut w, "e2", "{}").unwrap();
+    w.register(triggered(TriggerSpec { name: "files".parse().unwrap(), ..trigger(on_file(false)) }));
+    assert_eq!(dead(&w), ["the pipeline was registered without this trigger"; 2]);
+    let look = |w: &mut World, files: &[(&str, &str)]| {
+        let file = |(path, version): &(&str, &str)| FoundFile {
+            path: (*path).into(),
+            version: (*version).into(),
+            size: 1,
+            modified: Timestamp(0),
+        };
+        let found = files.iter().map(file).collect();
+        w.feed(Input::FilesFound { pipeline: name(), trigger: "files".parse().unwrap(), found, gone: Vec::new(), partial: false }).unwrap();
+    };
+    look(&mut w, &[("/in/a.csv", "1")]);
+    look(&mut w, &[("/in/a.csv", "1"), ("/in/b.csv", "1")]);
+    assert_eq!(runs(&w).len(), 1, "the first look only notes");
+    let TriggerSource::File { settle, every, existing, .. } = on_file(false) else { unreachable!() };
+    let elsewhere = TriggerSource::File { path: "/out/*.csv".to_owned(), settle, every, existing };
+    w.register(triggered(TriggerSpec { name: "files".parse().unwrap(), ..trigger(elsewhere) }));
+    look(&mut w, &[("/out/c.csv", "1")]);
+    assert_eq!(runs(&w).len(), 1, "what lay elsewhere before is not new");
+    look(&mut w, &[("/out/c.csv", "1"), ("/out/d.csv", "1")]);
+    assert_eq!(runs(&w).len(), 2);
+    w.unregister("p").unwrap();
+    w.fail_over();
+    w.settle();
 }

@@ -195,6 +195,7 @@ impl Model {
             | Kind::EventHandled(_)
             | Kind::FilesSeen(_)
             | Kind::GatheredMissed(_)
+            | Kind::TriggerForgotten(_)
             | Kind::PoolSet(_)
             | Kind::RunPaused(_)
             | Kind::RunReopened(_)
