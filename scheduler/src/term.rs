@@ -353,9 +353,23 @@ impl Term {
         self.fires.drop(name);
         let Some(plan) = state.newest(name) else { return };
         let Some(schedule) = &plan.pipeline.schedule else { return };
-        let watermark = state.pipelines.get(name).and_then(|v| v.timetable.watermark);
-        if let Some(next) = watermark.and_then(|at| intervals_from(schedule, at).next()) {
-            self.fires.set(name.clone(), due_at(schedule, next));
+        match state.pipelines.get(name).and_then(|v| v.timetable.watermark) {
+            Some(at) => {
+                if let Some(next) = intervals_from(schedule, at).next() {
+                    self.fires.set(name.clone(), due_at(schedule, next));
+                }
+            }
+            // It begins as soon as the wall clock is trusted.
+            None => self.fires.set(name.clone(), self.wall),
+        }
+    }
+
+    /// The wall clock shows this now. Where it was set back, timetables wait for what it shows, no longer for what it showed.
+    pub(crate) fn see_wall(&mut self, state: &State, now: Now) {
+        let is_back = now.wall.after(LOOK_AGAIN) < self.wall;
+        (self.wall, self.may_fire) = (now.wall, now.may_fire);
+        if is_back {
+            state.pipelines.keys().for_each(|name| self.await_fire(state, name));
         }
     }
 

@@ -35,7 +35,8 @@ impl Deciding<'_> {
     fn fire(&mut self, name: &PipelineName) {
         let Some(plan) = self.newest(name).cloned() else { return };
         let Some(schedule) = &plan.pipeline.schedule else { return };
-        let Some(watermark) = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark) else { return };
+        let watermark = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark);
+        let Some(watermark) = watermark else { return self.begin_schedule(name, &plan, true) };
         let wall = self.now.wall;
         // What has fallen due and has neither a run nor a reason to have none, oldest first.
         let due = intervals_from(schedule, watermark).take_while(|interval| due_at(schedule, *interval) <= wall);
@@ -154,6 +155,8 @@ impl Deciding<'_> {
                 Some(begin) if begin > at => Some(begin),
                 _ => return self.await_next(name),
             },
+            // Which interval is in progress only a clock that is trusted says.
+            (Some(schedule), None) if !self.now.may_fire && begin(schedule).is_none() => return self.await_next(name),
             // What ran once is not run again because the pipeline came back.
             (Some(schedule), at) => begin(schedule).or_else(|| self.in_progress(schedule)).max(at).max(self.known_until(name)),
         };

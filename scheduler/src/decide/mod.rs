@@ -46,7 +46,7 @@ pub(crate) struct Deciding<'a> {
 
 pub(crate) fn decide(state: &mut State, term: &mut Term, input: Input, now: Now) -> Result<Decision, Rejection> {
     term.now = term.now.max(now.now);
-    (term.wall, term.may_fire) = (now.wall, now.may_fire);
+    term.see_wall(state, now);
     let now = Now { now: term.now, ..now };
     let mut deciding = Deciding { state, term, now, decision: Decision::default(), touched: Vec::new(), bytes: 0 };
     deciding.decision.answer = deciding.verb(input)?;

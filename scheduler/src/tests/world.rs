@@ -49,6 +49,8 @@ pub(super) struct World {
     pub(super) now: i64,
     /// The wall clock is ahead of it by this.
     pub(super) skew: i64,
+    /// It is not to be trusted.
+    pub(super) distrusted: bool,
     draws: u64,
     seq: u64,
     term: u64,
@@ -79,6 +81,7 @@ impl World {
             hold: 0,
             now: START,
             skew: 0,
+            distrusted: false,
             draws: 0,
             seq: 0,
             term: 0,
@@ -110,7 +113,7 @@ impl World {
         Now {
             now: Timestamp(self.now),
             wall: Timestamp(self.now + self.skew),
-            may_fire: true,
+            may_fire: !self.distrusted,
             random: self.draws.wrapping_mul(0x9E37_79B9_7F4A_7C15),
         }
     }

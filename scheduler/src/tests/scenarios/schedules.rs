@@ -191,6 +191,36 @@ fn a_clock_that_steps_makes_no_interval_run_twice_and_loses_none() {
 }
 
 #[test]
+fn what_waits_for_room_waits_by_the_clock_that_was_set_back() {
+    let mut pipeline = scheduled(ScheduleSpec { catchup: Catchup::All, max_queued: 1, ..every(HOUR) });
+    pipeline.max_active_runs = Some(1);
+    let mut w = World::with(pipeline, 1);
+    w.pass(Millis(5 * HOUR.0));
+    assert_eq!(runs(&w).len(), 2);
+    w.skew = -(HOUR.0 as i64);
+    w.pass(s(20));
+    w.end("a", &Outcome::Success);
+    w.pass(s(20));
+    assert_eq!(runs(&w).len(), 3);
+}
+
+#[test]
+fn a_clock_that_is_not_trusted_fires_nothing_and_says_not_where_a_schedule_begins() {
+    let mut w = World::with(scheduled(every(HOUR)), 9);
+    (w.distrusted, w.skew) = (true, 24 * HOUR.0 as i64);
+    let other = |w: &World| w.leader.state().pipelines[&"other".parse().unwrap()].timetable.watermark;
+    w.register(Pipeline { name: "other".parse().unwrap(), ..scheduled(every(HOUR)) });
+    w.pass(Millis(3 * HOUR.0));
+    assert_eq!((runs(&w).len(), other(&w)), (0, None));
+    w.fail_over();
+    w.hello("w");
+    (w.distrusted, w.skew) = (false, 0);
+    w.pass(s(60));
+    assert!(other(&w).is_some_and(|at| at.0 <= w.now && at.0 > w.now - HOUR.0 as i64), "the interval that is in progress");
+    assert!(!runs(&w).is_empty());
+}
+
+#[test]
 fn each_waits_for_the_success_of_the_one_before() {
     let mut pipeline = scheduled(every(HOUR));
     pipeline.depends_on_past = true;
