@@ -52,7 +52,7 @@ pub(crate) struct TermClock {
 
 impl TermClock {
     pub(crate) fn start(clock: &dyn Clock, last_entry: Timestamp) -> Self {
-        let sanity = Sanity::new(clock.wall(), clock.uptime());
+        let sanity = Sanity::new(clock.wall(), clock.uptime(), last_entry);
         Self { base: clock.wall().max(last_entry), started: Instant::now(), sanity, has_room: true }
     }
 
@@ -60,11 +60,11 @@ impl TermClock {
         let wall = clock.wall();
         self.sanity.look(wall, clock.uptime());
         let now = self.base.after(Millis::from(self.started.elapsed()));
-        Now { now, wall, random: clock.random(), may_fire: self.has_room && self.sanity.trouble().is_none() }
+        Now { now, wall, random: clock.random(), may_fire: self.has_room && self.sanity.may_fire() }
     }
 
-    /// What workers' clocks say of ours, in milliseconds that they are ahead of it.
-    pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: &mut [i64]) {
+    /// The origins of workers' clocks.
+    pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: Vec<i64>) {
         self.sanity.compare(clock.uptime(), workers);
     }
 

@@ -516,7 +516,7 @@ impl Driver<'_> {
             self.term.sessions.grant_full_time();
         }
         self.last_turn = now;
-        self.time.compare(&*self.term.clock, &mut self.term.sessions.clocks());
+        self.time.compare(&*self.term.clock, self.term.sessions.clocks());
         self.time.has_room = self.term.queues.trouble.borrow().is_none();
         self.term.queues.clock_trouble.send_if_modified(|known| {
             let changed = known.as_deref() != self.time.trouble();

@@ -33,13 +33,13 @@ struct Live {
     /// Ends the stream that does not keep up.
     over: Arc<Notify>,
     closed: Option<Instant>,
-    /// Its clock is so many milliseconds ahead of ours.
-    ahead: Option<i64>,
+    /// The origin of its clock at its last heartbeat.
+    clock: Option<i64>,
 }
 
 impl Live {
     fn silent(since: Instant) -> Self {
-        Self { worker: None, heard: since, stream: None, sender: None, over: Arc::default(), closed: None, ahead: None }
+        Self { worker: None, heard: since, stream: None, sender: None, over: Arc::default(), closed: None, clock: None }
     }
 }
 
@@ -103,16 +103,16 @@ impl Sessions {
         }
     }
 
-    /// What a session's clock shows, in milliseconds that it is ahead of ours.
-    pub(crate) fn clock(&self, session: &SessionId, ahead: i64) {
+    /// The [origin](crate::sanity::origin) of a session's clock.
+    pub(crate) fn clock(&self, session: &SessionId, origin: i64) {
         if let Some(live) = self.lock().get_mut(session) {
-            live.ahead = Some(ahead);
+            live.clock = Some(origin);
         }
     }
 
-    /// What the clocks of all sessions that have a stream show.
+    /// The origins of the clocks of all sessions that have a stream.
     pub(crate) fn clocks(&self) -> Vec<i64> {
-        self.lock().values().filter(|live| live.stream.is_some()).filter_map(|live| live.ahead).collect()
+        self.lock().values().filter(|live| live.stream.is_some()).filter_map(|live| live.clock).collect()
     }
 
     /// A stream ended; `by_kernel`: the peer's kernel closed it, so its process has most likely died.

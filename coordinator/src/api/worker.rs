@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use penstock_common::limits::{MAX_SLOTS_PER_WORKER, WORKER_SESSION_MS};
 use penstock_common::record::Report;
-use penstock_common::{Epoch, Fence, Items, SessionId};
+use penstock_common::{Epoch, Fence, Items, SessionId, Timestamp};
 use penstock_proto::v1::{self, from_worker, to_worker};
 use penstock_scheduler::input::Hello;
 use penstock_scheduler::{Announced, Answer, Input};
@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::handle::{Handle, Reported, Role};
+use crate::sanity::origin;
 use crate::takeover::closed_by_kernel;
 
 /// What the service needs.
@@ -176,7 +177,7 @@ impl Workers {
                         Some(from_worker::Kind::Heartbeat(_)) if !self.handle.sessions.may_promise() => {}
                         Some(from_worker::Kind::Heartbeat(beat)) => {
                             if beat.wall_ms != 0 {
-                                self.handle.sessions.clock(session, beat.wall_ms.saturating_sub(self.clock.wall().0));
+                                self.handle.sessions.clock(session, origin(Timestamp(beat.wall_ms), self.clock.uptime()));
                             }
                             let kind = to_worker::Kind::Heartbeat(v1::HeartbeatAck { number: beat.number });
                             drop(sender.try_send(Ok(v1::ToWorker { epoch: Some(epoch.into()), seq: 0, kind: Some(kind) })));
