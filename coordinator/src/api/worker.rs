@@ -8,6 +8,7 @@ use std::time::Duration;
 use penstock_common::limits::{MAX_SLOTS_PER_WORKER, WORKER_SESSION_MS};
 use penstock_common::record::Report;
 use penstock_common::{Epoch, Fence, Items, SessionId, Timestamp};
+use penstock_proto::LEADER_TRAILER;
 use penstock_proto::v1::{self, from_worker, to_worker};
 use penstock_scheduler::input::Hello;
 use penstock_scheduler::{Announced, Answer, Input};
@@ -44,11 +45,23 @@ impl v1::worker_server::Worker for Workers {
         let this = self.clone();
         tokio::spawn(async move {
             if let Err(status) = this.serve(incoming, &sender).await {
-                drop(sender.send(Err(status)).await);
+                // A term may end at any step of this, which is no fault of the worker's: it would end for a refusal.
+                let leads_no_longer = status.metadata().get(LEADER_TRAILER).and_then(|leader| leader.to_str().ok());
+                let answer = match leads_no_longer {
+                    Some(leader) => Ok(redirect(leader.to_owned())),
+                    None => Err(status),
+                };
+                drop(sender.send(answer).await);
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+}
+
+/// Where the leader is, empty if that is not known.
+fn redirect(leader: String) -> v1::ToWorker {
+    let redirect = v1::Redirect { leader, why: "this coordinator does not lead".to_owned() };
+    v1::ToWorker { epoch: None, seq: 0, kind: Some(to_worker::Kind::Redirect(redirect)) }
 }
 
 impl Workers {
@@ -67,9 +80,7 @@ impl Workers {
         let epoch = match self.wait_for_leader(&mut role).await {
             Ok(epoch) => epoch,
             Err(leader) => {
-                let redirect = v1::Redirect { leader, why: "this coordinator does not lead".to_owned() };
-                let message = v1::ToWorker { epoch: None, seq: 0, kind: Some(to_worker::Kind::Redirect(redirect)) };
-                drop(sender.send(Ok(message)).await);
+                drop(sender.send(Ok(redirect(leader))).await);
                 return Ok(());
             }
         };
