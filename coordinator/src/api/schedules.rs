@@ -12,6 +12,8 @@ use super::status;
 
 /// Intervals in one answer.
 const MAX_INTERVALS: usize = 1_000;
+/// A schedule that is that far ahead of the clock, by runs that it had, tells that the clock was set back.
+const SET_BACK_MS: i64 = 60_000;
 
 impl Control {
     /// A pipeline's place in time, and the zone in which people say dates of it.
@@ -37,7 +39,11 @@ impl Control {
         };
         let wanted = name.clone();
         let (intervals, seen) = self.handle.read(move |scheduler, seen| (scheduler.due_intervals(&wanted, within, limit), seen)).await?;
-        let stopped = self.handle.clock_trouble.borrow().clone();
+        let distrusted = self.handle.clock_trouble.borrow().clone();
+        let stopped = match distrusted {
+            None => self.set_back(&name, &calendar, &zone).await?,
+            distrusted => distrusted,
+        };
         let wire = |due: DueInterval| v1::DueInterval {
             local_start: zone.local(due.interval.start()),
             local_end: zone.local(due.interval.end()),
@@ -60,6 +66,23 @@ impl Control {
             skipped: calendar.skipped.into_iter().map(|(r, count)| v1::Skipped { reason: r.as_str().to_owned(), count }).collect(),
             stopped: stopped.unwrap_or_default(),
         })
+    }
+
+    /// What is to be said where the next interval begins after now and those before it had their runs: the clock was set back.
+    async fn set_back(&self, name: &PipelineName, calendar: &Calendar, zone: &Zone) -> Result<Option<String>, Status> {
+        let wall = self.clock.wall();
+        let Some(next) = calendar.watermark.filter(|next| next.0.saturating_sub(wall.0) > SET_BACK_MS) else { return Ok(None) };
+        let wanted = name.clone();
+        let ahead = self.handle.read(move |scheduler, _| scheduler.due_intervals(&wanted, Some((wall, next)), MAX_INTERVALS)).await?;
+        let was_ahead = ahead.iter().any(|due| !due.outcome.is_empty());
+        Ok(was_ahead.then(|| {
+            format!(
+                "the clock was set back by more than {} s: intervals up to {} are done, and nothing fires before that; penstock schedule \
+                 rewind {name} --to TIME sets the next one earlier, and runs those after it again",
+                (next.0 - wall.0) / 1_000,
+                zone.local(next)
+            )
+        }))
     }
 
     pub(super) async fn rewind(&self, request: v1::RewindScheduleRequest) -> Result<v1::RewindScheduleResponse, Status> {
