@@ -5,7 +5,7 @@ CARGO ?= cargo
 PYTHON := $(if $(shell command -v python3),,python3)
 VENV := $(if $(shell python3 -c 'import ensurepip' 2>/dev/null && echo yes),,python3-venv)
 APT_PACKAGES := protobuf-compiler libprotobuf-dev
-TEST_PACKAGES := etcd-server etcd-client postgresql podman runc busybox-static openssl procps $(PYTHON) $(VENV)
+TEST_PACKAGES := etcd-server etcd-client postgresql podman runc busybox-static openssl procps libfaketime $(PYTHON) $(VENV)
 
 .PHONY: run test test-rust test-python test-docs lint fmt bench sim build deps run-deps test-deps
 

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::etcd::Etcd;
 use crate::process::{Process, free_port};
-use crate::{Ran, SOON, binary, eventually, figure};
+use crate::{Ran, SOON, binary, clock, eventually, figure};
 
 /// How large a cluster is to be.
 #[derive(Debug, Clone)]
@@ -25,13 +25,15 @@ pub struct Options {
     pub server: Vec<String>,
     /// More flags of etcd.
     pub etcd: Vec<String>,
+    /// Each coordinator and worker has a wall clock of its own.
+    pub clocks: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // The whole journal stays, so that it can be compared with what tasks did.
         let server = ["--journal-keep", "100000"].map(str::to_owned).to_vec();
-        Self { coordinators: 3, workers: 3, slots: 8, server, etcd: Vec::new() }
+        Self { coordinators: 3, workers: 3, slots: 8, server, etcd: Vec::new(), clocks: false }
     }
 }
 
@@ -131,6 +133,27 @@ impl Cluster {
         self.workers.iter_mut().find(|w| w.name == name).unwrap_or_else(|| panic!("there is no worker {name}"))
     }
 
+    /// Steps the wall clock of a coordinator or worker, if they have their own: so many seconds ahead of the machine's.
+    pub fn set_clock(&self, process: &str, ahead_s: i64) {
+        assert!(self.options.clocks, "the cluster was started without clocks of its own");
+        clock::set(self.dir(), process, ahead_s);
+    }
+
+    /// Steps all clocks.
+    pub fn set_clocks(&self, ahead_s: i64) {
+        for process in self.servers.iter().chain(&self.workers) {
+            self.set_clock(&process.name, ahead_s);
+        }
+    }
+
+    /// A client of one coordinator only.
+    ///
+    /// # Panics
+    /// Never: the address is an address.
+    pub fn client_of(&self, server: usize) -> Client {
+        Client::connect([self.address(server)]).expect("has an address")
+    }
+
     /// What one coordinator says of itself; `None` if it does not answer soon.
     pub async fn says(&self, server: usize) -> Option<v1::GetClusterResponse> {
         let client = Client::with(Dialer::tcp(), [self.address(server)], Duration::from_secs(1), "").expect("is an address");
@@ -205,7 +228,11 @@ impl Cluster {
             .arg("--logs")
             .arg(self.dir().join("logs"))
             .args(&self.options.server);
-        Process::spawn(self.dir(), &format!("c{n}"), &mut command)
+        let name = format!("c{n}");
+        if self.options.clocks {
+            clock::fake(&mut command, self.dir(), &name);
+        }
+        Process::spawn(self.dir(), &name, &mut command)
     }
 
     fn spawn_worker(&self, n: usize) -> Process {
@@ -223,6 +250,9 @@ impl Cluster {
             .arg(self.dir().join("logs"))
             .arg("--scratch")
             .arg(self.dir().join("scratch"));
+        if self.options.clocks {
+            clock::fake(&mut command, self.dir(), &name);
+        }
         Process::spawn(self.dir(), &name, &mut command)
     }
 }

@@ -12,10 +12,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "support of tests: what goes wrong here fails the test")]
 
 pub mod binary;
+mod clock;
 pub mod cluster;
 pub mod etcd;
 pub mod following;
 pub mod insurance;
+pub mod intervals;
 pub mod journal;
 pub mod process;
 pub mod procfs;

@@ -105,7 +105,7 @@ async fn a_full_store_is_told_once_reads_go_on_and_runs_go_on_once_there_is_room
     const QUOTA: &str = "16777216";
     let server = ["--store-quota", QUOTA].map(str::to_owned).to_vec();
     let etcd = ["--quota-backend-bytes", QUOTA].map(str::to_owned).to_vec();
-    let mut cluster = Cluster::start(Options { coordinators: 2, workers: 1, slots: 4, server, etcd }).await;
+    let mut cluster = Cluster::start(Options { coordinators: 2, workers: 1, slots: 4, server, etcd, ..Options::default() }).await;
     let witness = Witness::new(cluster.dir());
     let client = cluster.client();
     let argv = witness.argv();
