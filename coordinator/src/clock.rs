@@ -63,8 +63,9 @@ impl TermClock {
         Now { now, wall, random: clock.random(), may_fire: self.has_room && self.sanity.may_fire() }
     }
 
-    /// The origins of workers' clocks.
+    /// Looks at the wall clock, and at the origins of workers' clocks.
     pub(crate) fn compare(&mut self, clock: &dyn Clock, workers: Vec<i64>) {
+        self.sanity.look(clock.wall(), clock.uptime());
         self.sanity.compare(clock.uptime(), workers);
     }
 
