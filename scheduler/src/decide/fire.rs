@@ -15,6 +15,9 @@ use crate::plan::Plan;
 /// How long a timetable that could not go on waits before it looks again.
 pub(super) const AGAIN: Millis = Millis(5_000);
 
+/// Runs of one schedule that one input starts: what catches up goes on in turn with everything else.
+const MAX_STARTED: usize = 256;
+
 /// What becomes of one interval.
 enum Fate {
     Run,
@@ -26,24 +29,33 @@ enum Fate {
 impl Deciding<'_> {
     /// Every timetable whose time has come.
     pub(crate) fn fire_timetables(&mut self) {
+        let mut later = Vec::new();
         while self.now.may_fire && self.room() > 0 {
-            let Some(name) = self.term.fires.pop(self.now.wall) else { return };
-            self.fire(&name);
+            let Some(name) = self.term.fires.pop(self.now.wall) else { break };
+            if self.fire(&name) {
+                later.push(name);
+            }
         }
+        later.iter().for_each(|name| self.await_next(name));
     }
 
-    fn fire(&mut self, name: &PipelineName) {
-        let Some(plan) = self.newest(name).cloned() else { return };
-        let Some(schedule) = &plan.pipeline.schedule else { return };
+    /// Whether it is to go on with the next input.
+    fn fire(&mut self, name: &PipelineName) -> bool {
+        let Some(plan) = self.newest(name).cloned() else { return false };
+        let Some(schedule) = &plan.pipeline.schedule else { return false };
         let watermark = self.state.pipelines.get(name).and_then(|v| v.timetable.watermark);
-        let Some(watermark) = watermark else { return self.begin_schedule(name, &plan, true) };
+        let Some(watermark) = watermark else {
+            self.begin_schedule(name, &plan, true);
+            return false;
+        };
         let wall = self.now.wall;
         // What has fallen due and has neither a run nor a reason to have none, oldest first.
         let due = intervals_from(schedule, watermark).take_while(|interval| due_at(schedule, *interval) <= wall);
         let mut due = due.take(MAX_INTERVALS_PER_INPUT + 1).peekable();
         let mut skipped: Option<(Interval, u64, SkipReason)> = None;
+        let mut started = 0;
         for _ in 0..MAX_INTERVALS_PER_INPUT {
-            let Some(interval) = due.next().filter(|_| self.room() > 0) else { break };
+            let Some(interval) = due.next().filter(|_| self.room() > 0 && started < MAX_STARTED) else { break };
             match self.fate(name, schedule, interval, due.peek().is_none()) {
                 Fate::Skip(reason) => {
                     skipped = Some(match skipped.take() {
@@ -57,17 +69,24 @@ impl Deciding<'_> {
                 Fate::Run => {
                     self.skip(name, skipped.take());
                     if !self.start_due(name, &plan, interval, schedule.overlap) {
-                        return self.term.fires.set(name.clone(), wall.after(AGAIN));
+                        self.term.fires.set(name.clone(), wall.after(AGAIN));
+                        return false;
                     }
+                    started += 1;
                 }
                 Fate::Wait => {
                     self.skip(name, skipped.take());
-                    return self.term.fires.set(name.clone(), wall.after(AGAIN));
+                    self.term.fires.set(name.clone(), wall.after(AGAIN));
+                    return false;
                 }
             }
         }
         self.skip(name, skipped);
+        if started == MAX_STARTED {
+            return true;
+        }
         self.await_next(name);
+        false
     }
 
     fn fate(&self, name: &PipelineName, schedule: &ScheduleSpec, interval: Interval, is_newest: bool) -> Fate {
