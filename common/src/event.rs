@@ -60,6 +60,8 @@ pub enum Event {
     GenerationOpened { run: RunNo, generation: u32, ranges: Vec<(u32, u32)>, audit: Audit },
     /// An archived run is live again, as the blob says, still ended.
     RunReopened { run: RunNo, digest: Digest, at: Timestamp },
+    /// A task that the run was not asked for is taken to have put this out, as it did in the interval's newest success.
+    OutputsRecalled { run: RunNo, task: u32, outputs: Outputs, at: Timestamp },
     /// The run's history and id are durable; state drops it.
     RunArchived { run: RunNo, at: Timestamp },
     /// A worker takes no new lease, or does again.
@@ -212,6 +214,7 @@ impl Event {
             | Self::TaskStopping { run, .. }
             | Self::RunReopened { run, .. }
             | Self::TasksSkipped { run, .. }
+            | Self::OutputsRecalled { run, .. }
             | Self::TasksCancelled { run, .. }
             | Self::CancelRequested { run, .. }
             | Self::RunEnded { run, .. }

@@ -1,6 +1,7 @@
 //! The vocabulary every other crate speaks: ids, states, events, records, limits and the pipeline document.
 //!
-//! Nothing here does I/O, reads a clock or draws a random number; time and randomness come in as values.
+//! Nothing here does I/O ([`walk`] apart, which lists directories), reads a clock or draws a random number; time and randomness come
+//! in as values.
 //! Start with [`state`] (the seven states), then [`event`] (the facts a journal holds), then [`pipeline`].
 
 pub mod context;
@@ -24,6 +25,7 @@ pub mod sql;
 pub mod state;
 pub mod suggest;
 pub mod time;
+pub mod walk;
 
 pub use digest::Digest;
 pub use duration::Millis;

@@ -8,7 +8,7 @@ use penstock_common::limits::{MAX_VALUE_BYTES, RUN_ID_WINDOW_MS};
 use penstock_common::record::{RunRecord, TaskRecord};
 use penstock_common::{Digest, RunId, RunNo};
 use penstock_proto::v1;
-use penstock_scheduler::{RunCut, RunFilter, SnapshotRun};
+use penstock_scheduler::{Input, Recall, Recalled, RunCut, RunFilter, SnapshotRun, outputs_in};
 use penstock_store::{Error as StoreError, Fenced, FencedError, Keys, Op, Range, Store};
 use prost::Message;
 use tokio::sync::mpsc;
@@ -76,13 +76,13 @@ fn ops_of(keys: &Keys, cut: &RunCut) -> Vec<Op> {
 }
 
 /// Writes runs as they come; tells each once it is durable. Ends with the term.
-pub(crate) async fn archivist(fenced: Fenced, keys: Keys, mut runs: mpsc::Receiver<RunCut>, done: mpsc::Sender<RunNo>) {
+pub(crate) async fn archivist(fenced: Fenced, keys: Keys, mut runs: mpsc::Receiver<RunCut>, done: mpsc::Sender<Input>) {
     let mut batch = Vec::new();
     while runs.recv_many(&mut batch, 64).await > 0 {
         let Ok(written) = write(&fenced, &keys, &batch).await else { return };
         batch.clear();
         for run in written {
-            if done.send(run).await.is_err() {
+            if done.send(Input::Archived { run }).await.is_err() {
                 return;
             }
         }
@@ -117,6 +117,24 @@ async fn write(fenced: &Fenced, keys: &Keys, runs: &[RunCut]) -> Result<Vec<RunN
                 tracing::warn!(%error, runs = runs.len(), "history could not be written; trying again");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }
+        }
+    }
+}
+
+/// Looks up what runs read of tasks that they do not run, one run after another. Ends with the term.
+pub(crate) async fn recaller(history: History, mut asked: mpsc::Receiver<Recall>, done: mpsc::Sender<Input>) {
+    while let Some(recall) = asked.recv().await {
+        let found = loop {
+            match history.recall(&recall).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    tracing::warn!(%error, run = %recall.run, "what a run reads of earlier ones could not be read; trying again");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        };
+        if done.send(Input::Recalled { run: recall.run, found }).await.is_err() {
+            return;
         }
     }
 }
@@ -181,6 +199,22 @@ impl History {
     /// An archived run without its tasks.
     pub(crate) async fn head(&self, no: RunNo) -> Result<Option<RunRecord>, StoreError> {
         Ok(self.store.range(Range::key(&self.keys.head(no))).await?.pop().and_then(|kv| read_head(&kv.value)))
+    }
+
+    /// What tasks put out in the newest run of an interval in which each succeeded.
+    async fn recall(&self, recall: &Recall) -> Result<Recalled, StoreError> {
+        let filter = RunFilter { pipeline: Some(recall.pipeline.clone()), ..RunFilter::default() };
+        let mut found = Recalled::new();
+        let runs = self.list(&filter, usize::MAX).await?;
+        for run in runs.iter().filter(|run| run.interval == Some(recall.interval)) {
+            let missing: Vec<_> = recall.tasks.iter().filter(|id| !found.contains_key(*id)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let tasks = self.stored_tasks(run.no, 0, usize::MAX).await?;
+            found.extend(missing.into_iter().filter_map(|id| Some((id.clone(), (run.no, outputs_in(&tasks, id)?)))));
+        }
+        Ok(found)
     }
 
     /// A page of its tasks, from an index on; instances that are gone are not shown.

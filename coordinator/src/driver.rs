@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use penstock_common::limits::{BATCH_BYTES, COORDINATOR_SESSION_S, MAX_INPUTS_PER_BATCH};
 use penstock_common::record::Report;
-use penstock_common::{Digest, Epoch, Event, Fence, NodeName, RunNo, Seq, SessionId};
+use penstock_common::{Digest, Epoch, Event, Fence, NodeName, Seq, SessionId};
 use penstock_proto::encode_events;
-use penstock_scheduler::{Answer, Decision, Input, Rejection, RunCut};
+use penstock_scheduler::{Answer, Decision, Input, Recall, Rejection, RunCut};
 use penstock_store::{Candidacy, Error as StoreError, Fenced, FencedError, blobs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::archive::{self, Retention};
+use crate::archive::{self, History, Retention};
 use crate::checkpoint::{Due, Policy};
 use crate::chores::{keep_house, watch_candidates, write_checkpoints};
 use crate::clock::{Clock, TermClock};
@@ -70,6 +70,8 @@ struct Driver<'a> {
     in_flight: Option<InFlight>,
     archivist: mpsc::Sender<RunCut>,
     to_archive: VecDeque<RunCut>,
+    recaller: mpsc::Sender<Recall>,
+    to_recall: VecDeque<Recall>,
     checkpoints: mpsc::Sender<Due>,
     checkpointing: bool,
     since_checkpoint: (u64, usize, Instant),
@@ -95,7 +97,8 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     let fenced = term.candidacy.fenced();
     let keys = term.replica.journal.keys().clone();
     let (archivist, runs) = mpsc::channel(256);
-    let (archived_tx, archived) = mpsc::channel(1_024);
+    let (history_tx, of_history) = mpsc::channel(1_024);
+    let (recaller, recalls) = mpsc::channel(64);
     let (checkpoints, due) = mpsc::channel(1);
     let (written_tx, written) = mpsc::channel(1);
     let (deposed_tx, deposed) = mpsc::channel(1);
@@ -103,7 +106,8 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
     let tasks = [
         tokio::spawn(look_for_blobs(fenced.clone(), keys.clone(), blobs_tx)),
         tokio::spawn(watch_candidates(fenced.clone(), keys.clone(), deposed_tx)),
-        tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, archived_tx)),
+        tokio::spawn(archive::archivist(fenced.clone(), keys.clone(), runs, history_tx.clone())),
+        tokio::spawn(archive::recaller(History { store: fenced.store().clone(), keys: keys.clone() }, recalls, history_tx)),
         tokio::spawn(write_checkpoints(fenced.clone(), term.replica.journal.clone(), term.policy, due, written_tx)),
         tokio::spawn(keep_house(fenced.clone(), keys, term.retention, term.clock.clone(), term.queues.trouble.clone())),
         tokio::spawn(watch_files(term.handle.clone(), term.clock.clone(), term.queues.file_trouble.clone())),
@@ -119,6 +123,8 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         in_flight: None,
         archivist,
         to_archive: VecDeque::new(),
+        recaller,
+        to_recall: VecDeque::new(),
         checkpoints,
         checkpointing: false,
         since_checkpoint: (term.replica.seq.0 - term.replica.checkpoint.0, 0, Instant::now()),
@@ -130,7 +136,7 @@ pub(crate) async fn lead(term: Term<'_>, stop: &mut tokio::sync::watch::Receiver
         waiting: VecDeque::new(),
         term,
     };
-    let ended = driver.run(epoch, stop, archived, written, deposed, found_blobs).await;
+    let ended = driver.run(epoch, stop, of_history, written, deposed, found_blobs).await;
     for task in tasks {
         task.abort();
     }
@@ -147,7 +153,7 @@ impl Driver<'_> {
         &mut self,
         epoch: Epoch,
         stop: &mut tokio::sync::watch::Receiver<bool>,
-        mut archived: mpsc::Receiver<RunNo>,
+        mut of_history: mpsc::Receiver<Input>,
         mut written: mpsc::Receiver<Option<(u64, Seq)>>,
         mut deposed: mpsc::Receiver<String>,
         mut found_blobs: mpsc::Receiver<BTreeSet<Digest>>,
@@ -228,7 +234,7 @@ impl Driver<'_> {
                         self.command(next);
                     }
                 }
-                Some(run) = archived.recv(), if open => self.decide(Input::Archived { run }),
+                Some(input) = of_history.recv(), if open => self.decide(input),
                 Some(done) = written.recv() => {
                     self.checkpointing = false;
                     if let Some((number, seq)) = done {
@@ -248,7 +254,7 @@ impl Driver<'_> {
                 self.take_commands();
                 self.decide_waiting();
             }
-            self.feed_archivist();
+            self.feed_history();
             self.send_or_settle();
         }
     }
@@ -496,7 +502,13 @@ impl Driver<'_> {
         self.term.replica.watchers.send(held.changes);
     }
 
-    fn feed_archivist(&mut self) {
+    fn feed_history(&mut self) {
+        while let Some(recall) = self.to_recall.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(recall)) = self.recaller.try_send(recall) {
+                self.to_recall.push_front(recall);
+                break;
+            }
+        }
         while let Some(cut) = self.to_archive.pop_front() {
             if let Err(mpsc::error::TrySendError::Full(cut)) = self.archivist.try_send(cut) {
                 self.to_archive.push_front(cut);

@@ -112,6 +112,9 @@ impl From<Event> for v1::Event {
                 at_ms: t.at.0,
                 not_before_ms: ms(t.not_before),
             }),
+            Event::OutputsRecalled { run, task, outputs, at } => {
+                Kind::OutputsRecalled(v1::OutputsRecalled { run: run.0, task, outputs: outputs.0, at_ms: at.0 })
+            }
             Event::TasksSkipped { run, ranges, reason, at } => {
                 Kind::TasksSkipped(v1::TasksSkipped { run: run.0, ranges: flat(ranges), reason: reason.as_str().to_owned(), at_ms: at.0 })
             }
@@ -308,6 +311,9 @@ impl TryFrom<v1::Event> for Event {
                 at: Timestamp(e.at_ms),
                 not_before: time(e.not_before_ms),
             })),
+            Kind::OutputsRecalled(e) => {
+                Self::OutputsRecalled { run: RunNo(e.run), task: e.task, outputs: Outputs(e.outputs), at: Timestamp(e.at_ms) }
+            }
             Kind::TasksSkipped(e) => {
                 Self::TasksSkipped { run: RunNo(e.run), ranges: ranges(&e.ranges)?, reason: reason(&e.reason)?, at: Timestamp(e.at_ms) }
             }

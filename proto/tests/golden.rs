@@ -190,6 +190,10 @@ fn of_time(created: &RunCreated, audit: &Audit) -> Vec<(&'static str, Event)> {
                 depth: 7,
             }),
         ),
+        (
+            "outputs_recalled",
+            Event::OutputsRecalled { run: RunNo(7), task: 3, outputs: Outputs([("k".to_owned(), "1".to_owned())].into()), at },
+        ),
         ("trigger_forgotten", Event::TriggerForgotten { pipeline: pipeline.clone(), trigger: trigger.clone(), whole: true, at }),
         (
             "files_seen",

@@ -8,11 +8,12 @@ use penstock_common::lease::Lease;
 use penstock_common::record::{Parent, Report, TriggerKind};
 use penstock_common::{
     BackfillId, Digest, Epoch, Event, Fence, Interval, Items, NodeName, PipelineName, PoolName, QueueName, Reason, RequestId, RunId, RunNo,
-    Selector, SessionId, State, TaskKey, Timestamp, TriggerName, WorkerName,
+    Selector, SessionId, State, TaskId, TaskKey, Timestamp, TriggerName, WorkerName,
 };
 
 use crate::backfill::BackfillAsked;
 use crate::cut::{RunCut, SnapshotRun};
+use crate::decide::Recalled;
 use crate::plan::Plan;
 
 /// Everything that can make the scheduler decide.
@@ -237,6 +238,13 @@ pub enum Input {
         /// The run.
         run: RunNo,
     },
+    /// What history knows of what a run reads.
+    Recalled {
+        /// The run.
+        run: RunNo,
+        /// The newest of each task.
+        found: Recalled,
+    },
 }
 
 /// A run that is asked for.
@@ -392,6 +400,21 @@ pub enum Effect {
     },
     /// Write an ended run to history, then say [`Input::Archived`].
     Archive(Box<RunCut>),
+    /// Look up what history knows of this, then say [`Input::Recalled`].
+    Recall(Box<Recall>),
+}
+
+/// Outputs that a run reads of tasks that it does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// The run.
+    pub run: RunNo,
+    /// Its pipeline.
+    pub pipeline: PipelineName,
+    /// Of which interval.
+    pub interval: Interval,
+    /// Of which tasks.
+    pub tasks: BTreeSet<TaskId>,
 }
 
 /// Events, already applied, and effects.

@@ -39,7 +39,8 @@ use penstock_common::{Digest, Event, Items, Now, Seq, Timestamp};
 
 pub use backfill::{BackfillAsked, Planned, Reprocess};
 pub use cut::{Cut, RestoreError, RunCut, Snapshot, SnapshotRun};
-pub use input::{Announced, Answer, Decision, Effect, Emitted, FoundFile, Input, Rejection};
+pub use decide::{Recalled, outputs_in};
+pub use input::{Announced, Answer, Decision, Effect, Emitted, FoundFile, Input, Recall, Rejection};
 pub use plan::{Plan, PlanError};
 pub use state::State;
 pub use view::{PoolView, RunFilter, WorkerView};

@@ -9,6 +9,7 @@ use penstock_common::{
     BackfillId, EventNo, Millis, Now, PipelineName, Reason, RunNo, SessionId, State as Word, Timestamp, TriggerName, WorkerName,
 };
 
+use crate::decide::Recalled;
 use crate::gates::{Gate, Gates, Waiting};
 use crate::intervals::{due_at, intervals_from};
 use crate::lanes::{Candidate, Lanes, Rank, Wants};
@@ -58,6 +59,8 @@ pub(crate) struct Term {
     pub(crate) gone: VecDeque<(SessionId, bool, Arc<str>)>,
     /// Ended runs that stay live for reruns, by their end.
     pub(crate) kept: BTreeSet<(Timestamp, RunNo)>,
+    /// What queued runs read of tasks that they do not run; none: it is being looked up.
+    pub(crate) recalls: BTreeMap<RunNo, Option<Recalled>>,
     /// Runs whose history is being written.
     pub(crate) archiving: BTreeSet<RunNo>,
 }

@@ -36,6 +36,7 @@ impl Driver<'_> {
                 Effect::Cancel { session, fence, reason } => cancels.entry((session, reason)).or_default().push(fence.0),
                 Effect::Kill { session, fence } => kills.entry(session).or_default().push(fence.0),
                 Effect::Archive(cut) => self.to_archive.push_back(*cut),
+                Effect::Recall(recall) => self.to_recall.push_back(*recall),
             }
         }
         for (session, leases) in leases {

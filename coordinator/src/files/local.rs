@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
-use glob::glob_with;
 use penstock_common::Timestamp;
-use penstock_common::pattern::{FilePattern, LIKE_A_SHELL};
+use penstock_common::pattern::FilePattern;
+use penstock_common::walk::{Unseen, Walk};
 use penstock_scheduler::input::FoundFile;
 
 use super::Looked;
@@ -20,18 +20,14 @@ pub(crate) fn look(pattern: &FilePattern, limit: usize, stopped: &AtomicBool) ->
         broken(&mut looked, format!("directory {fixed} cannot be read: {error}"));
         return looked;
     }
-    let paths = match glob_with(pattern.as_str(), LIKE_A_SHELL) {
-        Ok(paths) => paths,
-        Err(error) => {
-            broken(&mut looked, format!("path {} is no pattern: {error}", pattern.as_str()));
+    let walk = match Walk::new(pattern.as_str(), stopped) {
+        Ok(walk) => walk,
+        Err(why) => {
+            broken(&mut looked, format!("path {} {why}", pattern.as_str()));
             return looked;
         }
     };
-    for path in paths {
-        if stopped.load(Ordering::Relaxed) {
-            looked.is_whole = false;
-            break;
-        }
+    for path in walk {
         match path {
             Ok(path) => match file(&path) {
                 Ok(None) => {}
@@ -47,9 +43,11 @@ pub(crate) fn look(pattern: &FilePattern, limit: usize, stopped: &AtomicBool) ->
                 // It blocks no other.
                 Err(why) => drop(looked.trouble.get_or_insert(why)),
             },
-            Err(error) => broken(&mut looked, format!("{} cannot be read: {}", error.path().display(), error.error())),
+            Err(why @ Unseen::NotUtf8(_)) => drop(looked.trouble.get_or_insert(why.to_string())),
+            Err(why) => broken(&mut looked, why.to_string()),
         }
     }
+    looked.is_whole &= !stopped.load(Ordering::Relaxed);
     looked
 }
 
@@ -67,12 +65,9 @@ fn file(path: &Path) -> Result<Option<FoundFile>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
     };
-    let Some(name) = path.to_str() else {
-        return Err(format!("the name of {} is not UTF-8: rename it, it starts no run so", path.display()));
-    };
     let modified = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
     Ok(Some(FoundFile {
-        path: name.into(),
+        path: path.to_string_lossy().into(),
         // No inode: on some file systems each mount, so each coordinator, sees another.
         version: format!("{}-{}", found.len(), modified.as_nanos()).into(),
         size: found.len(),

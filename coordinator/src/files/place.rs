@@ -1,10 +1,10 @@
 //! Where a trigger's files are: a directory, or an object store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use penstock_common::limits::MAX_FILES_PER_TRIGGER;
 use penstock_common::pattern::FilePattern;
+use penstock_common::walk::StopOnDrop;
 
 use super::objects::Objects;
 use super::{Looked, local};
@@ -36,18 +36,9 @@ impl Place {
             Self::Directory(pattern) => pattern.clone(),
             Self::Objects(objects) => return objects.look(MAX_FILES_PER_TRIGGER).await,
         };
-        let stop = StopOnDrop(Arc::default());
-        let stopped = stop.0.clone();
+        let stop = StopOnDrop::default();
+        let stopped = stop.flag();
         let looking = tokio::task::spawn_blocking(move || local::look(&pattern, MAX_FILES_PER_TRIGGER, &stopped));
         looking.await.unwrap_or_else(|error| Looked { trouble: Some(format!("the look broke off: {error}")), ..Looked::default() })
-    }
-}
-
-/// Tells the thread to stop, also when the future that waits for it is dropped.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,7 @@
 //! Real files below a directory of the test's own, a real scheduler, and the runtime's clock, which moves when all wait.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -158,6 +160,22 @@ async fn a_store_that_this_build_does_not_know_is_trouble() {
         let why = trouble(&desk).unwrap();
         assert!(why.contains("built without") && why.contains("object-store"), "{why}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_not_utf8_is_told_and_the_others_start_their_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, _task) = watched(dir.path()).await;
+    let odd = dir.path().join(OsStr::from_bytes(b"a\xff.csv"));
+    std::fs::write(&odd, "x").unwrap();
+    std::fs::write(dir.path().join("b.csv"), "x").unwrap();
+    sleep(LONG).await;
+    assert_eq!(desk.runs(), [dir.path().join("b.csv").to_str().unwrap()]);
+    let why = trouble(&desk).unwrap();
+    assert!(why.contains("a\u{fffd}.csv is not UTF-8") && why.contains("rename it"), "{why}");
+    std::fs::rename(odd, dir.path().join("a.csv")).unwrap();
+    sleep(LONG).await;
+    assert_eq!((desk.runs().len(), trouble(&desk)), (2, None));
 }
 
 fn file(path: &str) -> FoundFile {

@@ -287,12 +287,17 @@ impl Deciding<'_> {
             if room == 0 || versions.paused.is_some() {
                 continue;
             }
-            let waits = |no: &&RunNo| self.state.runs.get(*no).is_some_and(|run| !run.record.paused && self.state.behind(run).is_none());
+            let waits = |no: &&RunNo| {
+                let is_asking = matches!(self.term.recalls.get(*no), Some(None));
+                self.state.runs.get(*no).is_some_and(|run| !is_asking && !run.record.paused && self.state.behind(run).is_none())
+            };
             let yields = |no: &RunNo| self.state.runs.get(no).is_some_and(|run| is_of_backfill(&run.record));
             let first = |of_backfill: bool| versions.queued.iter().filter(|no| yields(no) == of_backfill).find(waits).copied();
             // Backfills take what nothing else wants.
             if let Some(no) = first(false).or_else(|| first(true)) {
-                self.emit(Event::RunStarted { run: no, at: self.now.now });
+                if self.has_recalled(no) {
+                    self.emit(Event::RunStarted { run: no, at: self.now.now });
+                }
                 self.term.starting.insert(name);
             }
         }

@@ -10,10 +10,13 @@ mod happen;
 mod mark;
 mod open;
 mod person;
+mod recall;
 mod report;
 mod submit;
 mod trigger;
 mod worker;
+
+pub use recall::{Recalled, outputs_in};
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -98,6 +101,7 @@ impl Deciding<'_> {
             Input::Gone { session, died, detail } => Ok(self.gone(session, died, detail)),
             Input::Report { session, fence, report } => Ok(self.report(&session, fence, *report)),
             Input::Archived { run } => Ok(self.archived(run)),
+            Input::Recalled { run, found } => Ok(self.recalled(run, found)),
         }
     }
 
@@ -243,6 +247,7 @@ pub(crate) fn bytes_of(event: &Event) -> usize {
         Event::AttemptWaiting { detail, .. } | Event::TaskStopping { detail, .. } => detail.len(),
         Event::TaskWaiting { child, .. } => child.as_ref().map_or(0, |id| id.as_str().len()),
         Event::TaskEnded(end) => end.detail.len() + end.outputs.bytes() + end.audit.as_ref().map_or(0, audit_bytes),
+        Event::OutputsRecalled { outputs, .. } => outputs.bytes() + 8 * outputs.0.len(),
         Event::TasksSkipped { ranges, .. } => RANGE_BYTES * ranges.len(),
         Event::GenerationOpened { ranges, audit, .. } => RANGE_BYTES * ranges.len() + audit_bytes(audit),
         Event::CancelRequested { audit, .. } | Event::RunPaused { audit, .. } => audit_bytes(audit),

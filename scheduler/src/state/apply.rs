@@ -224,6 +224,15 @@ impl State {
                     None => self.settle(no, task, end.at, touched)?,
                 }
             }
+            Event::OutputsRecalled { task, outputs, .. } => {
+                run.check(*task)?;
+                if run.task(*task).reason != Some(Reason::NotSelected) {
+                    return Err(Broken::new(format_args!("task {task} is {} and what it put out is recalled", run.task(*task).state)));
+                }
+                let bytes = outputs.bytes();
+                let old = run.task_mut(*task, cut).outputs.replace(Box::new(outputs.clone()));
+                run.output_bytes = run.output_bytes + bytes - old.map_or(0, |o| o.bytes());
+            }
             Event::TasksSkipped { ranges, reason, at, .. } => {
                 for task in ranges.iter().flat_map(|&(from, to)| from..to) {
                     let run = self.runs.get_mut(&no).ok_or_else(|| Broken::new("the run is gone"))?;

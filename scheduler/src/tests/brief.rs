@@ -86,6 +86,7 @@ impl World {
             Event::RunEnded { state, reason, .. } => format!("{id}: {}", reasoned(*state, *reason)),
             Event::GenerationOpened { generation, ranges, .. } => format!("{id}: generation {generation} of {}", span(ranges)),
             Event::RunReopened { .. } => format!("{id}: reopened"),
+            Event::OutputsRecalled { task, .. } => format!("{id}: {} recalled", name(*task)),
             Event::RunArchived { .. } => format!("{id}: archived"),
             _ => unreachable!("an event of a run"),
         }

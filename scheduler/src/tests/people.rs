@@ -9,7 +9,7 @@ use penstock_common::{Digest, Interval, PipelineName, Reason, State, Timestamp};
 use super::model::{key, run_id, selectors};
 use super::world::World;
 use crate::input::{Mark, Submit};
-use crate::{Answer, Effect, Input, Plan, Rejection};
+use crate::{Answer, Effect, Input, Plan, Recalled, Rejection, SnapshotRun, outputs_in};
 
 fn me() -> Arc<str> {
     Arc::from("me")
@@ -118,6 +118,21 @@ impl World {
         self.feed(Input::Drain { worker: worker.parse().unwrap(), drained, by: me() })
     }
 
+    /// What is to be looked up in history is, and told.
+    pub(super) fn recall(&mut self) {
+        for recall in std::mem::take(&mut self.recalls) {
+            let of = |run: &&SnapshotRun| run.record.pipeline == recall.pipeline && run.record.interval == Some(recall.interval);
+            let mut runs: Vec<&SnapshotRun> = self.history.values().filter(of).collect();
+            runs.sort_by_key(|run| run.record.no);
+            let mut found = Recalled::new();
+            for run in runs {
+                let outputs = recall.tasks.iter().filter_map(|id| Some((id.clone(), (run.record.no, outputs_in(&run.tasks, id)?))));
+                found.extend(outputs);
+            }
+            self.feed(Input::Recalled { run: recall.run, found }).unwrap();
+        }
+    }
+
     /// What was decided since the last call.
     pub(super) fn log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
@@ -129,6 +144,7 @@ impl World {
             Effect::Lease { session, lease } => format!("lease {}#{} fence {} to {session}", lease.task, lease.number, lease.fence),
             Effect::Cancel { session, fence, reason } => format!("cancel fence {fence} on {session}: {reason}"),
             Effect::Kill { session, fence } => format!("kill fence {fence} on {session}"),
+            Effect::Recall(recall) => format!("recall for run {}", recall.run),
             Effect::Archive(cut) => format!("archive {}", cut.record.id),
         };
         std::mem::take(&mut self.delivered).iter().map(brief).collect()

@@ -12,7 +12,7 @@ use penstock_common::{Epoch, Event, Fence, Now, RunId, RunNo, Seq, SessionId, Ti
 use super::checker::{Asked, Attached, Checker};
 use super::model::Worker;
 use crate::input::Hello;
-use crate::{Answer, Effect, Input, Rejection, Scheduler, SnapshotRun};
+use crate::{Answer, Effect, Input, Recall, Rejection, Scheduler, SnapshotRun};
 
 /// Noon of some day: a time that is not 0, so that a forgotten time is seen.
 pub(super) const START: i64 = 1_700_000_000_000;
@@ -57,6 +57,8 @@ pub(super) struct World {
     pub(super) workers: BTreeMap<&'static str, Worker>,
     /// Runs whose history is being written.
     pub(super) archives: Vec<RunNo>,
+    /// What is to be looked up in history.
+    pub(super) recalls: Vec<Recall>,
     /// Runs whose history was asked to be written, as it was asked last.
     pub(super) history: BTreeMap<RunId, SnapshotRun>,
     /// Runs whose submit was acknowledged.
@@ -87,6 +89,7 @@ impl World {
             term: 0,
             workers: BTreeMap::new(),
             archives: Vec::new(),
+            recalls: Vec::new(),
             history: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             log: Vec::new(),
@@ -261,6 +264,7 @@ impl World {
                     worker.stopping.remove(&fence);
                 }
             }
+            Effect::Recall(recall) => self.recalls.push(*recall),
             Effect::Archive(cut) => {
                 let tasks = (0..cut.chunks()).flat_map(|chunk| cut.tasks(chunk)).collect();
                 self.history.insert(cut.record.id.clone(), SnapshotRun { record: cut.record.clone(), tasks });
@@ -273,6 +277,7 @@ impl World {
     pub(super) fn fail_over(&mut self) {
         self.held.clear();
         self.archives.clear();
+        self.recalls.clear();
         self.workers.values_mut().for_each(|w| w.connected = false);
         self.checker = self.checker.reread(&self.committed);
         // The new follower starts from a checkpoint, so replay after a restore is compared too.

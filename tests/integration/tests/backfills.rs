@@ -14,13 +14,28 @@ use serde_json::{Value, json};
 
 const DAY: i64 = 24 * 3_600_000;
 
-/// The seed's pipeline; each of its tasks writes a line with its day.
+/// A daily pipeline; each of its tasks writes a line with its day.
 fn daily(dir: &Path, tasks: &[&str]) -> String {
     let log = dir.join("daily.log");
     let mut text = "pipeline: daily_etl\ntimezone: Europe/Paris\nschedule: \"0 2 * * *\"\ntasks:\n".to_owned();
-    for task in tasks {
+    for (at, task) in tasks.iter().enumerate() {
+        let (below, day) = match at {
+            0 => ("[]".to_owned(), "interval.date".to_owned()),
+            _ => (format!("[{}]", tasks[0]), format!("outputs.{}.day", tasks[0])),
+        };
         text.push_str(&format!(
-            "  {task}: {{run: [sh, -c, 'echo \"$1 $2\" >>\"$0\"', \"{}\", {task}, \"{{{{ interval.date }}}}\"]}}\n",
+            r#"  {task}:
+    depends_on: {below}
+    run:
+      - sh
+      - -c
+      - |
+        echo "$1 $2" >>"$0"
+        echo "{{\"output\": {{\"day\": \"$2\"}}}}" >>"$PENSTOCK_OUTPUT"
+      - {}
+      - {task}
+      - "{{{{ {day} }}}}"
+"#,
             log.display()
         ));
     }
@@ -79,7 +94,7 @@ const JANUARY: [(&str, &str); 31] = [
 ];
 
 /// `penstock backfill daily_etl` of January with more flags.
-async fn seed(cluster: &Cluster, more: &[&str]) -> penstock_integration::Ran {
+async fn january_backfill(cluster: &Cluster, more: &[&str]) -> penstock_integration::Ran {
     let args = ["backfill", "daily_etl", "--start-date", "2024-01-01", "--end-date", "2024-01-31"];
     cluster.penstock(&[&args, more].concat()).await.without_panic()
 }
@@ -108,43 +123,43 @@ async fn fires(cluster: &Cluster, from: &str, to: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_seeds_command_prints_its_31_intervals_and_runs_those_only() {
+async fn a_backfill_of_a_month_prints_its_31_intervals_and_runs_those_only() {
     let _turn = turn().await;
     let cluster = Cluster::start(Options { coordinators: 1, workers: 2, ..Options::default() }).await;
     let client = cluster.client();
     let dir = cluster.dir();
     client.register("daily.yaml", &daily(dir, &["extract"])).await.expect("is registered");
 
-    let plan = seed(&cluster, &["--dry-run", "-o", "json"]).await.well().json();
+    let plan = january_backfill(&cluster, &["--dry-run", "-o", "json"]).await.well().json();
     let told: Vec<_> = plan["intervals"].as_array().expect("is a list").iter().map(|i| json!([i["start"], i["end"], i["runs"]])).collect();
     let wanted: Vec<_> = JANUARY.iter().map(|(start, end)| json!([start, end, true])).collect();
     assert_eq!(Value::from(told), Value::from(wanted), "{plan:#}");
     assert_eq!((&plan["backfill"], &plan["zone"]), (&Value::Null, &json!("Europe/Paris")));
     backfilled_none(&client).await;
 
-    let first = seed(&cluster, &["--wait"]).await.well();
+    let first = january_backfill(&cluster, &["--wait"]).await.well();
     figure("31 runs by --wait", format!("{:.1} s", first.took.as_secs_f64()));
     backfilled(&cluster, 1).await;
     assert_eq!(written(dir), january(&["extract"]));
 
-    let again = seed(&cluster, &["--wait"]).await;
+    let again = january_backfill(&cluster, &["--wait"]).await;
     figure("the same again", format!("exit {}: {}", again.code, again.stderr.trim()));
     assert_eq!(again.code, 1, "{again:#?}");
     assert!(again.stderr.contains("has nothing to run there") && again.stderr.contains("--reprocess"), "{again:#?}");
     backfilled(&cluster, 1).await;
-    let plan = seed(&cluster, &["--dry-run", "-o", "json"]).await.well().json();
+    let plan = january_backfill(&cluster, &["--dry-run", "-o", "json"]).await.well().json();
     assert!(plan["intervals"].as_array().is_some_and(|all| all.len() == 31 && all.iter().all(|i| i["runs"] == false)), "{plan:#}");
 
-    seed(&cluster, &["--wait", "--reprocess", "all", "--note", "a corrected join"]).await.well();
+    january_backfill(&cluster, &["--wait", "--reprocess", "all", "--note", "a corrected join"]).await.well();
     backfilled(&cluster, 2).await;
     assert_eq!(written(dir), january(&["extract"]));
 
     let version = client.register("daily.yaml", &daily(dir, &["extract", "new_source"])).await.expect("is registered").version;
     assert_eq!(version, 2);
-    let ran = seed(&cluster, &["--wait", "--task", "new_source"]).await.well();
+    let ran = january_backfill(&cluster, &["--wait", "--task", "new_source"]).await.well();
     figure("31 runs of one task", format!("{:.1} s", ran.took.as_secs_f64()));
     let all = backfilled(&cluster, 3).await;
-    assert_eq!(written(dir), january(&["new_source"]), "that task only");
+    assert_eq!(written(dir), january(&["new_source"]), "that task only, with the day that extract put out when it ran");
     let newest = cluster.run(&all[0].run_id).await;
     let extract = newest.tasks.iter().find(|t| t.id == "extract").expect("is a task");
     assert_eq!((State::from(extract.state()), extract.reason.as_str()), (State::Skipped, "not_selected"));
@@ -355,11 +370,11 @@ async fn intervals_that_are_reprocessed_run_the_corrected_definition() {
     let client = cluster.client();
     let dir = cluster.dir();
     client.register("daily.yaml", &daily(dir, &["extract"])).await.expect("is registered");
-    seed(&cluster, &["--wait"]).await.well();
+    january_backfill(&cluster, &["--wait"]).await.well();
     assert_eq!(written(dir), january(&["extract"]));
     let corrected = daily(dir, &["extract"]).replace("echo \"$1 $2\"", "echo \"corrected $1 $2\"");
     assert_eq!(client.register("daily.yaml", &corrected).await.expect("is registered").version, 2);
-    seed(&cluster, &["--wait", "--reprocess", "all"]).await.well();
+    january_backfill(&cluster, &["--wait", "--reprocess", "all"]).await.well();
     assert_eq!(written(dir), january(&["corrected extract"]));
     let all = backfilled(&cluster, 2).await;
     let versions: Vec<_> = all.iter().map(|run| run.version).collect();

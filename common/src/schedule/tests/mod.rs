@@ -5,11 +5,11 @@ use crate::{Millis, Timestamp};
 
 mod croniter;
 mod dst;
+mod everyday;
 mod fuzz;
 mod grammar;
 mod intervals;
 mod oracle;
-mod seed;
 mod speed;
 mod zoneinfo;
 

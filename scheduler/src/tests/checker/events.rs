@@ -45,6 +45,13 @@ impl Checker {
             Event::TaskWaiting { run, task, child, .. } => self.waiting(*run, *task, child.as_ref(), now),
             Event::TaskStopping { run, task, reason, .. } => self.stopping(*run, *task, *reason, now),
             Event::TaskEnded(end) => self.task_ended(end, now),
+            Event::OutputsRecalled { run, task, outputs, .. } => {
+                let run = self.run(*run);
+                let pending = run.state == State::Pending;
+                let shadow = &mut run.tasks[*task as usize];
+                assert!(pending && shadow.reason == Some(Reason::NotSelected), "outputs of a task that the run has itself are recalled");
+                shadow.outputs = outputs.0.clone();
+            }
             Event::TasksSkipped { run, ranges, reason, .. } => self.skipped(*run, ranges, *reason, now),
             Event::TasksCancelled { run, reason, teardowns, .. } => {
                 let waits: Vec<bool> = (0..self.runs[run].tasks.len() as u32).map(|task| self.live_child(*run, task).is_some()).collect();

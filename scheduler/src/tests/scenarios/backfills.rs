@@ -1,10 +1,10 @@
 //! Backfills: what they run, in which order, beside what, and how they end.
 
-use penstock_common::pipeline::{Catchup, Pipeline, ScheduleSpec};
+use penstock_common::pipeline::{Action, Catchup, Pipeline, ScheduleSpec, Task};
 use penstock_common::record::Outcome as Became;
 use penstock_common::{Interval, Millis, State, Timestamp};
 
-use super::super::model::{Outcome, below, p, s, selectors};
+use super::super::model::{Outcome, below, p, range, s, selectors, task_id};
 use super::super::world::{START, World};
 use super::schedules::{HOUR, cron, every, name, runs, scheduled};
 use crate::{Answer, BackfillAsked, Input, Planned, Rejection, Reprocess};
@@ -147,6 +147,7 @@ fn only_the_tasks_that_are_asked_for_run_and_the_question_is_about_them() {
     assert!(planned.iter().all(|(_, fate)| fate.runs()), "{planned:?}");
     create(&mut w, BackfillAsked { only: selectors(&["b"]), ..asked("third", 2) }).unwrap_err();
     create(&mut w, only).unwrap();
+    w.recall();
     while let Some((worker, fence)) = w.any_running() {
         assert_eq!(w.workers["w"].running[&fence].task.to_string(), "c");
         w.finish(worker, fence, &Outcome::Success);
@@ -154,6 +155,51 @@ fn only_the_tasks_that_are_asked_for_run_and_the_question_is_about_them() {
     assert_eq!(state(&w, "second"), State::Success);
     let whole = w.leader.plan_backfill(&asked("x", 3), Timestamp(w.now)).unwrap();
     assert_eq!(whole[0].1, Planned::Run(None), "of the whole pipeline that interval never ran");
+}
+
+#[test]
+fn tasks_that_are_not_asked_for_count_as_done_with_what_the_newest_success_put_out() {
+    let tasks = [("a", below(&[])), ("m", range(3, &[])), ("b", below(&["a"]))];
+    let mut w = World::with(Pipeline { schedule: daily().schedule, ..p(tasks) }, 9);
+    let of_two_days = |id: &str| BackfillAsked { max_active: Some(1), ..asked(id, 2) };
+    create(&mut w, of_two_days("first")).unwrap();
+    let day = |w: &World, fence| w.workers["w"].running[&fence].interval.unwrap().start().0 / DAY;
+    let first = (START / DAY) - 2;
+    while let Some((worker, fence)) = w.any_running() {
+        let (lease, day) = (w.workers["w"].running[&fence].clone(), day(&w, fence));
+        let outcome = match lease.task.task.as_str() {
+            "b" if day > first => Outcome::Exit(1),
+            "b" => Outcome::Success,
+            "m" if lease.instance == Some(1) => Outcome::Success,
+            _ => Outcome::Put("k", format!("{}", day - first)),
+        };
+        w.finish(worker, fence, &outcome);
+    }
+    let ended: Vec<State> = runs(&w).iter().map(|(_, state)| *state).collect();
+    assert_eq!(ended, [State::Success, State::Failed], "the first is in history, the second is kept in state");
+    let tasks = [("a", below(&[])), ("m", range(3, &[])), ("b", below(&["a"])), ("c", Task { action: reads(), ..below(&["a", "m"]) })];
+    w.register(Pipeline { schedule: daily().schedule, ..p(tasks) });
+    create(&mut w, BackfillAsked { only: selectors(&["c"]), max_active: Some(2), ..asked("second", 2) }).unwrap();
+    assert_eq!(w.any_running(), None, "it is looked up first");
+    w.fail_over();
+    w.hello("w");
+    w.settle();
+    w.recall();
+    let mut seen = Vec::new();
+    while let Some((worker, fence)) = w.any_running() {
+        let lease = &w.workers["w"].running[&fence];
+        let of = |id: &str| lease.outputs[&task_id(id)].0["k"].clone();
+        seen.push((of("a"), of("m")));
+        w.finish(worker, fence, &Outcome::Success);
+        w.recall();
+    }
+    seen.sort();
+    assert_eq!(seen, [("0".to_owned(), "[0,null,0]".to_owned()), ("1".to_owned(), "[1,null,1]".to_owned())]);
+    assert_eq!(state(&w, "second"), State::Success);
+}
+
+fn reads() -> Action {
+    Action::Run(vec!["{{ outputs.a.k }}".to_owned(), "{{ outputs.m.k }}".to_owned()])
 }
 
 #[test]

@@ -202,7 +202,8 @@ impl Model {
             | Kind::TaskExpanded(_)
             | Kind::AttemptWaiting(_)
             | Kind::TaskWaiting(_)
-            | Kind::TaskStopping(_) => {
+            | Kind::TaskStopping(_)
+            | Kind::OutputsRecalled(_) => {
                 self.wrong("R3", "an event that nobody asked for");
             }
             Kind::AnswersForgotten(_) => {}

@@ -4,13 +4,12 @@
 //! must be older than `settle` by this worker's clock.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
-use glob::{Pattern, glob_with};
+use glob::Pattern;
 use penstock_common::metrics::Outputs;
-use penstock_common::pattern::LIKE_A_SHELL;
+use penstock_common::walk::{StopOnDrop, Walk};
 use penstock_common::{Millis, Reason, Timestamp};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -20,15 +19,6 @@ use crate::attempt::job::Job;
 use crate::attempt::judge::Verdict;
 use crate::attempt::template::Piece;
 
-/// Tells the thread to stop, also when the future that waits for it is dropped.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 pub(super) async fn probe(job: &mut Job<'_>, path: &str, settle: Millis) -> Result<Seen, Verdict> {
     let wrong = |why: String| Verdict::failed(Reason::Template, &why);
     let pieces = job.templates.pieces("wait.file.path", path).map_err(wrong)?;
@@ -37,8 +27,8 @@ pub(super) async fn probe(job: &mut Job<'_>, path: &str, settle: Millis) -> Resu
         return Err(wrong("wait.file.path: the value holds a NUL character, which no path can".to_owned()));
     }
     let now = (job.host.clock)();
-    let stop = StopOnDrop(Arc::default());
-    let stopped = stop.0.clone();
+    let stop = StopOnDrop::default();
+    let stopped = stop.flag();
     let looking = spawn_blocking(move || look(&pattern, settle, now, &stopped));
     let found = tokio::select! {
         found = looking => found.map_err(|error| Verdict::failed(Reason::Spawn, &format!("the worker's thread ended: {error}")))?,
@@ -73,16 +63,13 @@ enum Found {
 
 /// The first file in the order of names that has settled. Blocks.
 fn look(pattern: &str, settle: Millis, now: Timestamp, stopped: &AtomicBool) -> Result<Found, String> {
-    let paths = glob_with(pattern, LIKE_A_SHELL).map_err(|error| format!("wait.file.path: {pattern:?} is no pattern: {error}"))?;
+    let walk = Walk::new(pattern, stopped).map_err(|why| format!("wait.file.path: {pattern:?} {why}"))?;
     let mut instead = None;
-    for path in paths {
-        if stopped.load(Ordering::Relaxed) {
-            break;
-        }
+    for path in walk {
         let path = match path {
             Ok(path) => path,
-            Err(error) => {
-                instead = Some(format!("{} cannot be read: {}", error.path().display(), error.error()));
+            Err(why) => {
+                instead = Some(why.to_string());
                 continue;
             }
         };
@@ -104,6 +91,9 @@ fn look(pattern: &str, settle: Millis, now: Timestamp, stopped: &AtomicBool) -> 
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -136,6 +126,9 @@ mod tests {
         assert!(look("[a].csv", 1_000).contains("a.csv (0 bytes) changed 10s ago, and must be unchanged for 30s"));
         assert!(look("a.csv", 900).contains("changed 0s ago"), "a clock behind the file server's");
         assert!(look("x*.csv", 1_000).starts_with("no file matches"));
+        std::fs::write(dir.path().join(OsStr::from_bytes(b"a\xff.txt")), "x").unwrap();
+        assert!(look("*.txt", 1_000).contains("a\u{fffd}.txt is not UTF-8"));
+        assert_eq!(look("*", 1_020), "a.csv", "one that cannot be named hides no other");
         assert!(super::look("/a/[", Millis(0), Timestamp(0), &AtomicBool::new(false)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The four expressions of the first description, as it says.
+//! The four expressions that most people write.
 
 use super::{at, cron, local};
 
