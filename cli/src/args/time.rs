@@ -177,7 +177,7 @@ pub(crate) struct Backfill {
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub params: Vec<String>,
     /// Runs of it at once; 4 if it is not said, 1 where a run waits for the one before.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_active: Option<u32>,
     /// Which interval comes first.
     #[arg(long, value_enum, default_value_t = Order::Oldest)]

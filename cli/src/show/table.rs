@@ -240,7 +240,8 @@ pub(crate) fn ended(backfill: &v1::Backfill) -> BTreeMap<u32, State> {
 }
 
 fn standing(backfill: &v1::Backfill) -> String {
-    if backfill.paused.is_some() { "PAUSED".to_owned() } else { State::from(backfill.state()).to_string() }
+    let state = State::from(backfill.state());
+    if backfill.paused.is_some() && !state.is_terminal() { "PAUSED".to_owned() } else { state.to_string() }
 }
 
 /// Backfills, a line each.

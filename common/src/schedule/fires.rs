@@ -48,8 +48,8 @@ impl<'a> Intervals<'a> {
     pub(super) fn new(schedule: &'a Schedule, within: RangeInclusive<Timestamp>) -> Self {
         let first = schedule.bound_after(Timestamp(within.start().0.saturating_sub(1)));
         let last = schedule.bound_at_or_before(*within.end());
-        // The interval that starts with a bound ends with the next one. Where no bound is within, the last ends before the first does.
-        let ends = first.and_then(|bound| schedule.bound_after(bound)).zip(last.and_then(|bound| schedule.bound_after(bound)));
+        // The interval that starts with a bound ends with the next one; with the last bound of all none starts. Where no bound is within, the last ends before the first does.
+        let ends = first.and_then(|bound| schedule.bound_after(bound)).zip(last.map(|bound| schedule.bound_after(bound).unwrap_or(bound)));
         let range = ends.map_or(Timestamp(0)..Timestamp(0), |(first, last)| first..Timestamp(last.0 + 1));
         Self { ends: schedule.fires(range), schedule }
     }

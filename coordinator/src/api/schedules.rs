@@ -32,6 +32,10 @@ impl Control {
             ("", "") => None,
             (from, to) => Some((moment("from", from, &zone)?.map_or(Timestamp(0), |m| m.first()), last(to, &zone)?)),
         };
+        if let Some((from, to)) = within.filter(|(from, to)| to < from) {
+            let why = format!("to {} is before from {}: nothing lies between them", zone.local(to), zone.local(from));
+            return Err(Status::invalid_argument(why));
+        }
         let limit = match request.limit as usize {
             0 if within.is_some() => MAX_INTERVALS,
             0 => 10,

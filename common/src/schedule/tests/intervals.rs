@@ -194,3 +194,11 @@ fn a_zone_is_known_without_the_machines_data_and_by_its_own_spelling() {
         assert_eq!(zone.name(), name.as_str());
     }
 }
+
+#[test]
+fn dates_to_the_end_of_all_schedules_hold_what_is_before() {
+    let daily = cron(&["0 0 * * *"], "UTC");
+    let found: Vec<_> = daily.intervals_starting(at("2100-12-29T00:00:00Z")..=at("2100-12-31T23:59:59Z")).collect();
+    assert!(found.len() >= 2 && found[0].start() == at("2100-12-29T00:00:00Z"), "{found:?}");
+    assert_eq!(daily.intervals_starting(at("2100-12-31T23:00:00Z")..=at("2100-12-31T23:59:59Z")).count(), 0);
+}

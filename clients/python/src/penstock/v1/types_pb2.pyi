@@ -41,14 +41,16 @@ class Interval(_message.Message):
     def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
 
 class Trigger(_message.Message):
-    __slots__ = ("kind", "by", "source")
+    __slots__ = ("kind", "by", "source", "depth")
     KIND_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
     kind: str
     by: str
     source: str
-    def __init__(self, kind: _Optional[str] = ..., by: _Optional[str] = ..., source: _Optional[str] = ...) -> None: ...
+    depth: int
+    def __init__(self, kind: _Optional[str] = ..., by: _Optional[str] = ..., source: _Optional[str] = ..., depth: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
     __slots__ = ("no", "run_id", "pipeline", "version", "generation", "trigger", "interval", "params", "state", "reason", "cancel", "created_at_ms", "started_at_ms", "ended_at_ms", "generation_at_ms", "run_timeout_ms", "request_digest", "tasks", "counts", "quarantined", "paused", "parent", "audit")
@@ -101,7 +103,7 @@ class Run(_message.Message):
     def __init__(self, no: _Optional[int] = ..., run_id: _Optional[str] = ..., pipeline: _Optional[str] = ..., version: _Optional[int] = ..., generation: _Optional[int] = ..., trigger: _Optional[_Union[Trigger, _Mapping]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., params: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., reason: _Optional[str] = ..., cancel: _Optional[str] = ..., created_at_ms: _Optional[int] = ..., started_at_ms: _Optional[int] = ..., ended_at_ms: _Optional[int] = ..., generation_at_ms: _Optional[int] = ..., run_timeout_ms: _Optional[int] = ..., request_digest: _Optional[int] = ..., tasks: _Optional[int] = ..., counts: _Optional[_Iterable[int]] = ..., quarantined: _Optional[str] = ..., paused: bool = ..., parent: _Optional[_Union[Parent, _Mapping]] = ..., audit: _Optional[_Iterable[_Union[Audit, _Mapping]]] = ...) -> None: ...
 
 class Backfill(_message.Message):
-    __slots__ = ("id", "pipeline", "bounds", "only", "params", "max_active", "cascade", "created", "next", "ended", "paused", "cancelled", "state", "ended_at_ms")
+    __slots__ = ("id", "pipeline", "bounds", "only", "params", "max_active", "cascade", "created", "next", "ended", "paused", "cancelled", "state", "ended_at_ms", "request_digest")
     ID_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     BOUNDS_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +118,7 @@ class Backfill(_message.Message):
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ENDED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     id: str
     pipeline: str
     bounds: _containers.RepeatedScalarFieldContainer[int]
@@ -130,7 +133,8 @@ class Backfill(_message.Message):
     cancelled: Audit
     state: State
     ended_at_ms: int
-    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., bounds: _Optional[_Iterable[int]] = ..., only: _Optional[_Iterable[str]] = ..., params: _Optional[str] = ..., max_active: _Optional[int] = ..., cascade: bool = ..., created: _Optional[_Union[Audit, _Mapping]] = ..., next: _Optional[int] = ..., ended: _Optional[_Iterable[int]] = ..., paused: _Optional[_Union[Audit, _Mapping]] = ..., cancelled: _Optional[_Union[Audit, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., ended_at_ms: _Optional[int] = ...) -> None: ...
+    request_digest: int
+    def __init__(self, id: _Optional[str] = ..., pipeline: _Optional[str] = ..., bounds: _Optional[_Iterable[int]] = ..., only: _Optional[_Iterable[str]] = ..., params: _Optional[str] = ..., max_active: _Optional[int] = ..., cascade: bool = ..., created: _Optional[_Union[Audit, _Mapping]] = ..., next: _Optional[int] = ..., ended: _Optional[_Iterable[int]] = ..., paused: _Optional[_Union[Audit, _Mapping]] = ..., cancelled: _Optional[_Union[Audit, _Mapping]] = ..., state: _Optional[_Union[State, str]] = ..., ended_at_ms: _Optional[int] = ..., request_digest: _Optional[int] = ...) -> None: ...
 
 class Happening(_message.Message):
     __slots__ = ("emitted", "ended", "file", "event", "at_ms")
@@ -155,16 +159,18 @@ class Emitted(_message.Message):
     def __init__(self, name: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
 class EndedRun(_message.Message):
-    __slots__ = ("pipeline", "run_id", "state", "interval")
+    __slots__ = ("pipeline", "run_id", "state", "interval", "depth")
     PIPELINE_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
     pipeline: str
     run_id: str
     state: State
     interval: Interval
-    def __init__(self, pipeline: _Optional[str] = ..., run_id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ...) -> None: ...
+    depth: int
+    def __init__(self, pipeline: _Optional[str] = ..., run_id: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., interval: _Optional[_Union[Interval, _Mapping]] = ..., depth: _Optional[int] = ...) -> None: ...
 
 class FoundFile(_message.Message):
     __slots__ = ("pipeline", "trigger", "path", "version")
