@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::io::Read as _;
 use std::path::Path;
 
 use penstock_integration::{figure, penstock_with, turn};
@@ -11,8 +12,30 @@ use tokio::net::TcpListener;
 const CANARY: &str = "c4nary-7f3e9a-never-to-be-seen";
 const FROM_FILE: &str = "k3y-from-a-file-51c2";
 
-/// Every file below a folder that holds a text, raw or compressed with zstd.
-fn holding(folder: &Path, text: &str) -> Vec<String> {
+/// No secret, in an output that makes its journal entry so large that it is compressed.
+const CONTROL: &str = "c0ntrol-2b8d-to-be-found";
+
+/// How every frame of zstd begins.
+const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// What each frame of zstd among some bytes says, as far as it can be read.
+fn unpacked(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let starts = bytes.windows(MAGIC.len()).enumerate().filter(|(_, window)| *window == MAGIC);
+    starts.map(|(at, _)| {
+        let mut unpacked = Vec::new();
+        let frame = zstd::Decoder::with_buffer(&bytes[at..]).unwrap().single_frame();
+        // What only looks like a frame, or is cut off, ends with an error.
+        drop(frame.take(64 << 20).read_to_end(&mut unpacked));
+        unpacked
+    })
+}
+
+/// Every file below a folder that holds a text, and whether it does so as it is, or compressed with zstd.
+fn holding(folder: &Path, text: &str) -> Vec<(String, &'static str)> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -20,12 +43,26 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.is_file() && std::fs::read(&path).unwrap().windows(text.len()).any(|w| w == text.as_bytes()) {
-                found.push(path.display().to_string());
+            } else if path.is_file() {
+                let bytes = std::fs::read(&path).unwrap();
+                let name = path.display().to_string();
+                found.extend(holds(&bytes, text).then(|| (name.clone(), "raw")));
+                found.extend(unpacked(&bytes).any(|unpacked| holds(&unpacked, text)).then_some((name, "zstd")));
             }
         }
     }
     found
+}
+
+#[test]
+fn what_is_compressed_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let text: String = (0..2_000).map(|n| if n == 1_000 { CANARY.to_owned() } else { format!("{n}-{} ", CANARY.len() * n) }).collect();
+    let frame = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
+    std::fs::write(dir.path().join("journal"), [b"before".as_slice(), &MAGIC, &frame, b"after"].concat()).unwrap();
+    let found = holding(dir.path(), CANARY);
+    assert!(found.iter().any(|(_, how)| *how == "zstd"), "{found:?}");
+    assert_eq!(holding(dir.path(), FROM_FILE), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +92,7 @@ tasks:
     shell: |
       echo "out $TOKEN" ; echo "err $KEY" >&2
       printf '%s' "$TOKEN" | sed 's/./&/g'
-      echo "{{\"output\": {{\"token\": \"$TOKEN\"}}}}" >> $PENSTOCK_OUTPUT
+      echo "{{\"output\": {{\"token\": \"$TOKEN\", \"text\": \"{CONTROL} $(seq -s ' ' 2000)\"}}}}" >> $PENSTOCK_OUTPUT
       test "$TOKEN" = {CANARY} && test "$KEY" = {FROM_FILE} && touch it-was-there
   exits: {{shell: "echo \"the last words are $TOKEN\"; exit 3"}}
   fails: {{shell: "echo \"{{\\\"fail\\\": \\\"bad token $KEY\\\"}}\" >> $PENSTOCK_OUTPUT"}}
@@ -79,6 +116,8 @@ tasks:
     for secret in [CANARY, FROM_FILE] {
         assert!(!ran.stdout.contains(secret), "shown: {}", ran.stdout);
         assert!(!ran.stderr.contains(secret), "in the log of the coordinator or worker");
-        assert_eq!(holding(&dir.path().join("state"), secret), [""; 0], "stored");
+        assert_eq!(holding(&dir.path().join("state"), secret), [], "stored");
     }
+    let found = holding(&dir.path().join("state"), CONTROL);
+    assert!(found.iter().any(|(_, how)| *how == "zstd"), "nothing that was looked through is compressed: {found:?}");
 }
