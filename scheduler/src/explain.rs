@@ -76,10 +76,14 @@ pub enum Why {
     PoolTooSmall { pool: PoolName, slots: u32, wants: u32 },
     /// No worker serves the queue with these labels.
     NoWorker { queue: QueueName, labels: Vec<(String, String)> },
-    /// Workers do, but each is drained or leaving.
-    WorkersClosed { queue: QueueName, workers: usize },
-    /// Every slot is taken.
-    NoSlot { queue: QueueName, workers: usize, waiting: usize },
+    /// Workers do serve it, but each is drained or leaving.
+    WorkersClosed { queue: QueueName, labels: Vec<(String, String)>, workers: usize },
+    /// Every slot of those that serve it is taken.
+    NoSlot { queue: QueueName, labels: Vec<(String, String)>, workers: usize, waiting: usize },
+}
+
+fn joined(labels: &[(String, String)], by: &str) -> String {
+    labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(by)
 }
 
 impl Why {
@@ -204,14 +208,16 @@ impl Why {
             }
             Self::NoWorker { queue, labels } => {
                 set("queue", queue);
-                set("labels", &list(&mut labels.iter().map(|(k, v)| format!("{k}={v}"))));
+                set("labels", &joined(labels, ","));
             }
-            Self::WorkersClosed { queue, workers } => {
+            Self::WorkersClosed { queue, labels, workers } => {
                 set("queue", queue);
+                set("labels", &joined(labels, ","));
                 set("workers", workers);
             }
-            Self::NoSlot { queue, workers, waiting } => {
+            Self::NoSlot { queue, labels, workers, waiting } => {
                 set("queue", queue);
+                set("labels", &joined(labels, ","));
                 set("workers", workers);
                 set("waiting", waiting);
             }
@@ -236,10 +242,7 @@ impl Why {
             Self::PoolReserved { run, task, .. } => format!("penstock explain {run} '{task}'"),
             Self::PoolTooSmall { pool, wants, .. } => format!("penstock pools set {pool} {wants}"),
             Self::NoWorker { queue, labels } if labels.is_empty() => format!("penstock worker --queues {queue}"),
-            Self::NoWorker { queue, labels } => {
-                let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                format!("penstock worker --queues {queue} --labels {}", labels.join(","))
-            }
+            Self::NoWorker { queue, labels } => format!("penstock worker --queues {queue} --labels {}", joined(labels, ",")),
             Self::WorkersClosed { .. } => "penstock drain WORKER --undo".to_owned(),
             Self::Ended { .. }
             | Self::Past { became: None, .. }
@@ -262,6 +265,7 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let who = |by: &Audit| if by.by.is_empty() { "somebody".to_owned() } else { by.by.to_string() };
+        let with = |labels: &[_]| if labels.is_empty() { String::new() } else { format!(" with labels {}", joined(labels, ", ")) };
         let colon = |text: &str| if text.is_empty() { String::new() } else { format!(": {text}") };
         match self {
             Self::Ended { state, reason: Some(reason), detail } => write!(f, "it has ended: {state}({reason}){}", colon(detail)),
@@ -318,14 +322,12 @@ impl fmt::Display for Why {
                 write!(f, "{run}/{task} comes before it and waits for {wants} slots of pool {pool}")
             }
             Self::PoolTooSmall { pool, slots, wants } => write!(f, "it wants {wants} slots of pool {pool}, which has {slots}"),
-            Self::NoWorker { queue, labels } if labels.is_empty() => write!(f, "no worker serves queue {queue}"),
-            Self::NoWorker { queue, labels } => {
-                let labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                write!(f, "no worker serves queue {queue} with labels {}", labels.join(", "))
+            Self::NoWorker { queue, labels } => write!(f, "no worker serves queue {queue}{}", with(labels)),
+            Self::WorkersClosed { queue, labels, workers } => {
+                write!(f, "all {workers} workers of queue {queue}{} are drained or leaving", with(labels))
             }
-            Self::WorkersClosed { queue, workers } => write!(f, "all {workers} workers of queue {queue} are drained or leaving"),
-            Self::NoSlot { queue, workers, waiting } => {
-                write!(f, "every slot of the {workers} workers of queue {queue} is taken, and {waiting} tasks wait")
+            Self::NoSlot { queue, labels, workers, waiting } => {
+                write!(f, "every slot of the {workers} workers of queue {queue}{} is taken, and {waiting} tasks wait", with(labels))
             }
         }
     }
@@ -495,19 +497,17 @@ impl Scheduler {
         let Some(wants) = wants(spec) else { return };
         let (serving, open, waiting) = self.term.lanes.lane_view(&wants);
         let full = open > 0 && !self.term.lanes.has_free(&wants);
+        let labels = spec.labels.clone().into_iter().collect();
         match (serving, open) {
-            (0, _) => {
-                let labels = spec.labels.clone().into_iter().collect();
-                chain.push(Why::NoWorker { queue: spec.queue.clone(), labels });
-            }
-            (workers, 0) => chain.push(Why::WorkersClosed { queue: spec.queue.clone(), workers }),
+            (0, _) => chain.push(Why::NoWorker { queue: spec.queue.clone(), labels }),
+            (workers, 0) => chain.push(Why::WorkersClosed { queue: spec.queue.clone(), labels, workers }),
             _ if is_of_backfill(&run.record)
                 && !full
                 && !self.state.has_share(&wants, spec.pool_slots, self.term.lanes.slots_of(&wants)) =>
             {
                 chain.push(Why::BackfillShare { queue: spec.queue.clone(), percent: BACKFILL_SHARE_PERCENT });
             }
-            (_, workers) if full => chain.push(Why::NoSlot { queue: spec.queue.clone(), workers, waiting }),
+            (_, workers) if full => chain.push(Why::NoSlot { queue: spec.queue.clone(), labels, workers, waiting }),
             _ => {}
         }
         if let Some(pool) = &spec.pool {

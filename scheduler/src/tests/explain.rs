@@ -254,6 +254,18 @@ fn a_ready_task_says_which_workers_there_are() {
 }
 
 #[test]
+fn a_worker_without_the_labels_is_not_counted() {
+    let picky = || Task { labels: [("gpu".to_owned(), "yes".to_owned())].into(), ..Task::noop() };
+    let mut w = World::with(p([("a", picky()), ("b", picky())]), 9);
+    w.attach_with("g", 1, &["default"], &[("gpu", "yes")]);
+    w.submit("r");
+    assert_eq!(says(&w, "r", "b"), ["every slot of the 1 workers of queue default with labels gpu=yes is taken, and 1 tasks wait"]);
+    w.drain("g", true).unwrap();
+    let closed = "all 1 workers of queue default with labels gpu=yes are drained or leaving [penstock drain WORKER --undo]";
+    assert_eq!(says(&w, "r", "b"), [closed]);
+}
+
+#[test]
 fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
     let run = || run_id("r");
     let audit =
@@ -280,8 +292,8 @@ fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
         Why::PoolReserved { pool: "db".parse().unwrap(), run: run(), task: key("a"), wants: 1 },
         Why::PoolTooSmall { pool: "db".parse().unwrap(), slots: 1, wants: 2 },
         Why::NoWorker { queue: "q".parse().unwrap(), labels: vec![] },
-        Why::WorkersClosed { queue: "q".parse().unwrap(), workers: 1 },
-        Why::NoSlot { queue: "q".parse().unwrap(), workers: 1, waiting: 1 },
+        Why::WorkersClosed { queue: "q".parse().unwrap(), labels: vec![], workers: 1 },
+        Why::NoSlot { queue: "q".parse().unwrap(), labels: vec![], workers: 1, waiting: 1 },
         Why::Past {
             pipeline: "p".parse().unwrap(),
             from: Timestamp(0),
@@ -294,7 +306,7 @@ fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
     let kinds: BTreeSet<&str> = all.iter().map(Why::kind).collect();
     assert_eq!(kinds.len(), all.len());
     for why in &all {
-        assert!(!why.fields().is_empty() && why.fields().values().all(|value| !value.is_empty() || why.kind() == "no_worker"), "{why:?}");
+        assert!(!why.fields().is_empty() && why.fields().iter().all(|(name, value)| !value.is_empty() || *name == "labels"), "{why:?}");
     }
     assert_eq!(all[17].fields()["holders"], "r/a");
 }

@@ -1,13 +1,11 @@
 //! `explain` taken at its word: every waiting task has a chain of reasons, each is so, and whoever does what the first of them asks for
 //! gets somewhere; in the end everything has run.
 
-use std::collections::BTreeSet;
-
 use penstock_common::record::TaskRecord;
 use penstock_common::{Fence, RunId, State, TaskKey};
 use proptest::prelude::*;
 
-use super::super::model::Outcome;
+use super::super::model::{Outcome, Worker};
 use super::super::world::World;
 use super::cases;
 use super::driver::success;
@@ -23,6 +21,18 @@ proptest! {
         let mut unblocking = Unblocking::new(&shapes, pools, slots, draws);
         unblocking.run();
     }
+}
+
+/// What was done about a link, and so what must have come of it.
+enum Did {
+    /// It asks for nothing, or for nothing that there is.
+    Nothing,
+    /// What it asks for: the chain is another one now.
+    Asked,
+    /// What it asks for: the chain is another one now, or an event says that somebody whose turn comes first took what was freed.
+    Freed(Box<dyn Fn(&str) -> bool>),
+    /// What it names was unblocked in turn, and something came of that.
+    Followed,
 }
 
 struct Unblocking {
@@ -106,25 +116,26 @@ impl Unblocking {
                 continue;
             }
             let (run, task) = waiting[self.draw() % waiting.len()].clone();
-            let (before, then) = (self.world.leader.explain(&run, &task), self.world.now);
-            self.world.log.clear();
             self.unblock(&run, &task);
-            self.world.settle();
-            // A probe that is due may wait for its turn now: then time has passed and nothing else.
-            let moved = !self.world.log.is_empty() || self.world.now > then;
-            let moved = moved || self.world.leader.explain(&run, &task) != before;
-            assert!(moved, "what {run}/{task} asked for changed nothing: {before:?}");
         }
         panic!("it comes to no end: {:?}", self.waiting());
     }
 
-    /// Does what the first link that asks for something asks for.
+    /// Does what the first link that asks for something asks for, and sees that it was not in vain.
     fn unblock(&mut self, run: &RunId, task: &TaskKey) {
         let chain = self.explain(run, task);
         for why in &chain {
-            if self.acts_on(run, why) {
-                return;
-            }
+            self.world.log.clear();
+            let did = self.acts_on(run, task, why);
+            self.world.settle();
+            let same = || self.world.leader.explain(run, task).as_ref() == Some(&chain);
+            let moved = match did {
+                Did::Nothing => continue,
+                Did::Asked => !same(),
+                Did::Freed(takes) => self.world.log.iter().any(|line| takes(line)) || !same(),
+                Did::Followed => true,
+            };
+            return assert!(moved, "{run}/{task}: what {why:?} of {chain:?} asks for changed nothing: {:#?}", self.world.log);
         }
         let all: Vec<_> = self.waiting().into_iter().map(|(r, t)| format!("{r}/{t}: {:?}", self.world.leader.explain(&r, &t))).collect();
         panic!(
@@ -134,9 +145,15 @@ impl Unblocking {
         );
     }
 
-    fn acts_on(&mut self, run: &RunId, why: &Why) -> bool {
+    fn acts_on(&mut self, run: &RunId, task: &TaskKey, why: &Why) -> Did {
         match why {
-            Why::Upstream { .. } | Why::MoreUpstreams { .. } | Why::Instances { .. } => return false,
+            Why::Instances { .. } => return Did::Nothing,
+            Why::Upstream { task: above, .. } => {
+                let (chain, its) = (self.explain(run, task), self.explain(run, above));
+                assert!(its.iter().all(|why| chain.contains(why)), "{run}/{task}: {chain:?} does not go on with {above}: {its:?}");
+                self.unblock(run, above);
+                return Did::Followed;
+            }
             Why::Running { worker, attempt, .. } => {
                 let model = &self.world.workers[worker.as_str()];
                 let fences: Vec<Fence> =
@@ -146,12 +163,24 @@ impl Unblocking {
             }
             Why::RunQueued { active, .. } => match self.world.leader.run(&active[0]).unwrap().cancel {
                 Some(_) => return self.unblock_one_of(&active[0]),
-                None => drop(self.world.cancel_now(active[0].as_str()).unwrap()),
+                None => {
+                    drop(self.world.cancel_now(active[0].as_str()).unwrap());
+                    self.world.settle();
+                    // It keeps its place until what runs of it has stopped.
+                    if self.world.leader.run(&active[0]).is_some_and(|run| run.cancel.is_some() && !run.state.is_terminal()) {
+                        return Did::Followed;
+                    }
+                }
             },
             Why::RunPaused { run, .. } => drop(self.world.pause(run.as_str(), false).unwrap()),
             Why::PipelinePaused { pipeline, .. } => drop(self.world.pause_pipeline(&pipeline.to_string(), false).unwrap()),
             // If nothing of it runs, teardowns go on: what these wait for comes next in the chain.
-            Why::Cancelling { .. } => return self.end_one_of(run),
+            Why::Cancelling { .. } | Why::MaxActiveTasks { .. } => {
+                let Some((worker, fence)) = self.running_of(run) else { return Did::Nothing };
+                self.finish(worker, fence);
+                let of = format!("{run}: ");
+                return Did::Freed(Box::new(move |line| line.starts_with(&of) && line.contains(" fence ")));
+            }
             Why::RetryAt { at, .. } | Why::ProbeAt { at, .. } => {
                 self.world.now = at.0;
                 self.world.tick();
@@ -163,24 +192,26 @@ impl Unblocking {
                 let child = run.clone();
                 return self.unblock_one_of(&child);
             }
-            Why::MaxParallel { running, .. } => {
+            Why::MaxParallel { .. } => {
                 let all = self.world.leader.tasks(run, 0, usize::MAX);
-                let running: Vec<_> =
-                    all.iter().filter(|t| t.mapped.as_ref().is_some_and(|m| m.counts[State::Running as usize] == *running)).collect();
-                let of_one =
-                    |t: &&TaskRecord| running.iter().any(|m| m.id.task == t.id.task) && t.instance.is_some() && t.state == State::Running;
-                let one = all.iter().find(of_one).unwrap().id.clone();
-                match self.fence_of(run, &one) {
-                    Some((worker, fence)) => self.finish(worker, fence),
-                    None => self.unblock(run, &one),
+                let runs = |t: &&TaskRecord| t.id.task == task.task && t.instance.is_some() && t.state == State::Running;
+                let one = all.iter().find(runs).unwrap().id.clone();
+                self.unblock(run, &one);
+                // A sensor between two probes, or a child run that goes on, keeps its place: then the chain may be as it was.
+                if self.world.leader.task(run, &one).is_some_and(|one| one.state == State::Running) {
+                    return Did::Followed;
                 }
+                let (own, siblings) = (format!("{run}: {one}"), format!("{run}: {}[", one.task));
+                return Did::Freed(Box::new(move |line| line.starts_with(&siblings) && !line.starts_with(&own)));
             }
-            Why::MaxActiveTasks { .. } => return self.end_one_of(run),
             Why::PoolFull { holders, .. } => {
                 let (worker, fence) = self.fence_of(&holders[0].0, &holders[0].1).unwrap();
                 self.finish(worker, fence);
             }
-            Why::PoolReserved { run, task, .. } => self.unblock(run, task),
+            Why::PoolReserved { run, task, .. } => {
+                self.unblock(run, task);
+                return Did::Followed;
+            }
             Why::PoolTooSmall { pool, wants, .. } => drop(self.world.pool(pool.as_str(), *wants).unwrap()),
             Why::NoWorker { queue, labels } => {
                 let queue = ["default", "big"].into_iter().find(|q| *q == queue.as_str()).unwrap();
@@ -188,20 +219,23 @@ impl Unblocking {
                 self.attach(1, vec![queue], labels);
             }
             Why::WorkersClosed { .. } => drop(self.world.drain("w0", false).unwrap()),
-            Why::NoSlot { queue, .. } => {
-                let serving = self.world.workers.iter().filter(|(_, w)| w.queues.contains(&queue.as_str()));
-                let running: Vec<_> = serving.filter_map(|(name, w)| Some((*name, *w.running.keys().next()?))).collect();
-                match running.first() {
-                    Some((worker, fence)) => self.finish(worker, *fence),
+            Why::NoSlot { queue, labels, .. } => {
+                let running = self.open(queue.as_str(), labels).find_map(|(name, w)| Some((name, *w.running.keys().next()?)));
+                match running {
+                    Some((worker, fence)) => {
+                        self.finish(worker, fence);
+                        let to = format!(" to {worker}.");
+                        return Did::Freed(Box::new(move |line| line.contains(" fence ") && line.contains(&to)));
+                    }
                     // A worker of no slots: another one is asked for.
                     None => self.attach(1, vec!["default", "big"], vec![("gpu", "yes")]),
                 }
             }
             // No pipeline of these worlds has a schedule, and nobody backfills.
             Why::Past { .. } | Why::NotCovered { .. } | Why::BackfillShare { .. } => panic!("{why:?} of {run}"),
-            Why::Ended { .. } | Why::Quarantined { .. } => panic!("a task of {run} waits and {why:?}"),
+            Why::MoreUpstreams { .. } | Why::Ended { .. } | Why::Quarantined { .. } => panic!("{run}/{task} waits and {why:?}"),
         }
-        true
+        Did::Asked
     }
 
     fn fence_of(&self, run: &RunId, task: &TaskKey) -> Option<(&'static str, Fence)> {
@@ -209,18 +243,18 @@ impl Unblocking {
         all.filter(|(_, _, lease)| lease.run == *run && lease.task == *task).map(|(name, fence, _)| (name, fence)).next()
     }
 
-    fn unblock_one_of(&mut self, run: &RunId) -> bool {
-        match self.waiting().into_iter().find(|(of, _)| of == run) {
-            Some((run, task)) => self.unblock(&run, &task),
-            None => return self.end_one_of(run),
-        }
-        true
+    /// A task of a run that waits is unblocked, or else one that runs ends.
+    fn unblock_one_of(&mut self, run: &RunId) -> Did {
+        let waiting = self.waiting().into_iter().find(|(of, _)| of == run).map(|(_, task)| task);
+        let running = || self.running_of(run).map(|(worker, fence)| self.world.workers[worker].running[&fence].task.clone());
+        let Some(task) = waiting.or_else(running) else { return Did::Nothing };
+        self.unblock(run, &task);
+        Did::Followed
     }
 
-    fn end_one_of(&mut self, run: &RunId) -> bool {
+    fn running_of(&self, run: &RunId) -> Option<(&'static str, Fence)> {
         let all = self.world.workers.iter().flat_map(|(name, w)| w.running.iter().map(move |(fence, lease)| (*name, *fence, lease)));
-        let one = all.filter(|(_, _, lease)| lease.run == *run).map(|(name, fence, _)| (name, fence)).next();
-        one.map(|(worker, fence)| self.finish(worker, fence)).is_some()
+        all.filter(|(_, _, lease)| lease.run == *run).map(|(name, fence, _)| (name, fence)).next()
     }
 
     fn finish(&mut self, worker: &'static str, fence: Fence) {
@@ -269,22 +303,30 @@ impl Unblocking {
                 view.slots - view.used < *wants && *wants <= view.slots
             }
             Why::PoolTooSmall { slots, wants, .. } => wants > slots,
-            Why::NoWorker { queue, labels } => self.serving(queue.as_str(), labels).is_empty(),
-            Why::WorkersClosed { queue, workers } => {
-                let serving = self.serving(queue.as_str(), &[]);
-                *workers > 0 && serving.contains("w0") && w.leader.workers().iter().any(|v| v.worker.as_str() == "w0" && v.closed)
+            Why::NoWorker { queue, labels } => self.serving(queue.as_str(), labels).count() == 0,
+            Why::WorkersClosed { queue, labels, workers } => {
+                *workers > 0 && self.serving(queue.as_str(), labels).count() == *workers && self.open(queue.as_str(), labels).count() == 0
             }
-            Why::NoSlot { workers, .. } => *workers > 0,
+            Why::NoSlot { queue, labels, workers, .. } => {
+                let open: Vec<_> = self.open(queue.as_str(), labels).collect();
+                *workers > 0 && open.len() == *workers && open.iter().all(|(_, w)| w.running.len() == w.slots as usize)
+            }
             Why::Ended { .. } | Why::Quarantined { .. } | Why::Past { .. } | Why::NotCovered { .. } | Why::BackfillShare { .. } => false,
         };
         assert!(right, "{run}: {why:?} is not so");
     }
 
-    fn serving(&self, queue: &str, labels: &[(String, String)]) -> BTreeSet<&'static str> {
-        let serves = |w: &super::super::model::Worker| {
+    fn serving(&self, queue: &str, labels: &[(String, String)]) -> impl Iterator<Item = (&'static str, &Worker)> {
+        let serves = move |w: &Worker| {
             let has = |(k, v): &(String, String)| w.labels.contains(&(k.as_str(), v.as_str()));
             w.queues.contains(&queue) && labels.iter().all(has)
         };
-        self.world.workers.iter().filter(|(_, w)| serves(w)).map(|(name, _)| *name).collect()
+        self.world.workers.iter().filter(move |(_, w)| serves(w)).map(|(name, w)| (*name, w))
+    }
+
+    /// Of those that serve it, who take something new.
+    fn open(&self, queue: &str, labels: &[(String, String)]) -> impl Iterator<Item = (&'static str, &Worker)> {
+        let closed: Vec<_> = self.world.leader.workers().into_iter().filter(|view| view.closed).map(|view| view.worker).collect();
+        self.serving(queue, labels).filter(move |(name, _)| !closed.iter().any(|worker| worker.as_str() == *name))
     }
 }
