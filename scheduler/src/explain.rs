@@ -34,8 +34,8 @@ pub enum Why {
     Running { worker: WorkerName, attempt: u32, since: Timestamp },
     /// The run is queued: so many runs of the pipeline may be active.
     RunQueued { pipeline: PipelineName, limit: u32, active: Vec<RunId>, ahead: usize },
-    /// The run waits for SUCCESS of the interval before its own.
-    Past { pipeline: PipelineName, from: Timestamp, until: Timestamp, became: Option<Outcome> },
+    /// The run waits for SUCCESS of the interval before its own. `run`: the one of it that has not ended.
+    Past { pipeline: PipelineName, from: Timestamp, until: Timestamp, became: Option<Outcome>, run: Option<RunId> },
     /// The run waits until another pipeline has run for all of its interval.
     NotCovered { trigger: TriggerName, pipeline: PipelineName },
     /// Backfills hold the share of slots that they may.
@@ -140,10 +140,11 @@ impl Why {
                 set("ahead", ahead);
                 set("active", &list(&mut active.iter().map(ToString::to_string)));
             }
-            Self::Past { pipeline, from, until, became } => {
+            Self::Past { pipeline, from, until, became, run } => {
                 set("pipeline", pipeline);
                 set("from", from);
                 set("until", until);
+                run.iter().for_each(|run| set("run", run));
                 became.iter().for_each(|became| set("became", &became.word()));
             }
             Self::NotCovered { trigger, pipeline } => {
@@ -229,7 +230,8 @@ impl Why {
     pub fn remedy(&self) -> String {
         match self {
             Self::RunQueued { active, .. } => active.first().map_or(String::new(), |run| format!("penstock cancel {run}")),
-            Self::Past { pipeline, from, became: Some(_), .. } => {
+            Self::Past { run: Some(run), .. } => format!("penstock explain {run}"),
+            Self::Past { pipeline, from, .. } => {
                 format!("penstock backfill {pipeline} --start-date {from} --end-date {from} --reprocess failed")
             }
             Self::NotCovered { pipeline, .. } => format!("penstock list --pipeline {pipeline}"),
@@ -245,7 +247,6 @@ impl Why {
             Self::NoWorker { queue, labels } => format!("penstock worker --queues {queue} --labels {}", joined(labels, ",")),
             Self::WorkersClosed { .. } => "penstock drain WORKER --undo".to_owned(),
             Self::Ended { .. }
-            | Self::Past { became: None, .. }
             | Self::BackfillShare { .. }
             | Self::Running { .. }
             | Self::Cancelling { .. }
@@ -276,11 +277,11 @@ impl fmt::Display for Why {
                 let active = active.join(", ");
                 write!(f, "the run is queued: max_active_runs of {pipeline} is {limit}, active: {active}, {ahead} queued ahead of it")
             }
-            Self::Past { until, became: Some(became), .. } => {
-                write!(f, "depends_on_past: it waits for SUCCESS of the interval that ends at {until}, which is {}", became.word())
-            }
-            Self::Past { until, became: None, .. } => {
-                write!(f, "depends_on_past: it waits for SUCCESS of the interval that ends at {until}, whose run has not ended")
+            Self::Past { until, became, run, .. } => {
+                write!(f, "depends_on_past: it waits for SUCCESS of the interval that ends at {until}")?;
+                became.map_or(Ok(()), |became| write!(f, ", which is {}", became.word()))?;
+                let link = if became.is_some() { " and" } else { "," };
+                run.as_ref().map_or(Ok(()), |run| write!(f, "{link} whose run {run} has not ended"))
             }
             Self::NotCovered { trigger, pipeline } => {
                 write!(f, "trigger {trigger}: it waits until pipeline {pipeline} has run for all of its interval")
@@ -379,7 +380,8 @@ impl Scheduler {
                 Behind::Past(until, became) => {
                     let schedule = run.plan.pipeline.schedule.as_ref();
                     let from = schedule.and_then(|schedule| schedule.times.interval_of(until)).map_or(until, |interval| interval.start());
-                    Why::Past { pipeline: record.pipeline.clone(), from, until, became }
+                    let run = self.state.run_until(&record.pipeline, until).map(|run| run.record.id.clone());
+                    Why::Past { pipeline: record.pipeline.clone(), from, until, became, run }
                 }
                 Behind::Upstream(trigger, pipeline) => Why::NotCovered { trigger, pipeline },
             }));

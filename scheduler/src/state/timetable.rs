@@ -111,7 +111,7 @@ impl State {
         if run.plan.pipeline.depends_on_past && by_time {
             let before = timetable.ledger.before(interval.start());
             // Nothing is before the first interval, and nothing is known of one that has not ended.
-            let is_first = before.is_none() && !self.runs_until(&run.record.pipeline, interval.start());
+            let is_first = before.is_none() && self.run_until(&run.record.pipeline, interval.start()).is_none();
             if before != Some(Outcome::Success) && !is_first {
                 return Some(Behind::Past(interval.start(), before));
             }
@@ -136,10 +136,10 @@ impl State {
         }
     }
 
-    /// Whether a run of a pipeline goes on whose interval ends here.
-    fn runs_until(&self, name: &PipelineName, end: Timestamp) -> bool {
-        let live = self.pipelines.get(name).into_iter().flat_map(|versions| versions.queued.iter().chain(&versions.active));
-        live.filter_map(|no| self.runs.get(no)?.record.interval).any(|interval| interval.end() == end)
+    /// A run of a pipeline that has not ended and whose interval ends here; one that is active rather than one that is queued.
+    pub(crate) fn run_until(&self, name: &PipelineName, end: Timestamp) -> Option<&Run> {
+        let live = self.pipelines.get(name).into_iter().flat_map(|versions| versions.active.iter().chain(&versions.queued));
+        live.filter_map(|no| self.runs.get(no)).find(|run| run.record.interval.is_some_and(|interval| interval.end() == end))
     }
 
     /// Why there is no plan for new runs of a pipeline.

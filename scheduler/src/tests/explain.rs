@@ -299,6 +299,7 @@ fn every_reason_has_a_word_of_its_own_and_fields_for_scripts() {
             from: Timestamp(0),
             until: Timestamp(1),
             became: Some(penstock_common::record::Outcome::Failed),
+            run: None,
         },
         Why::NotCovered { trigger: "t".parse().unwrap(), pipeline: "p".parse().unwrap() },
         Why::BackfillShare { queue: "q".parse().unwrap(), percent: 50 },

@@ -227,11 +227,21 @@ fn each_waits_for_the_success_of_the_one_before() {
     let mut w = World::with(pipeline, 9);
     w.pass(Millis(2 * HOUR.0));
     let states = |w: &World| runs(w).iter().map(|(_, state)| *state).collect::<Vec<_>>();
+    let ids: Vec<_> = w.checker.runs.values().map(|run| run.id.clone()).collect();
+    let says = |w: &World| {
+        let why = w.leader.explain(&ids[1], &"a".parse().unwrap()).unwrap().remove(0);
+        let sentence = why.to_string();
+        (sentence.split_once("Z").unwrap().1.to_owned(), why.remedy())
+    };
+    let goes_on = format!("whose run {} has not ended", ids[0]);
     assert_eq!(states(&w), [State::Running, State::Pending]);
+    assert_eq!(says(&w), (format!(", {goes_on}"), format!("penstock explain {}", ids[0])));
     w.end("a", &Outcome::Exit(1));
     assert_eq!(states(&w), [State::Failed, State::Pending]);
-    let first = w.checker.runs.values().next().unwrap().id.clone();
-    w.rerun(first.as_str(), "again").unwrap();
+    let (sentence, remedy) = says(&w);
+    assert!(sentence == ", which is FAILED" && remedy.starts_with("penstock backfill p "), "{sentence}: {remedy}");
+    w.rerun(ids[0].as_str(), "again").unwrap();
+    assert_eq!(says(&w), (format!(", which is FAILED and {goes_on}"), format!("penstock explain {}", ids[0])));
     w.end("a", &Outcome::Success);
     assert_eq!(states(&w).last(), Some(&State::Running));
 }
