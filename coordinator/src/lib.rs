@@ -116,7 +116,7 @@ where
         retention: config.retention,
         handle: handle.clone(),
     };
-    let control = api::control::Control {
+    let control = Arc::new(api::control::Control {
         handle: handle.clone(),
         history: archive::History { store: store.clone(), keys: config.keys },
         store,
@@ -124,7 +124,8 @@ where
         node: config.name,
         address: config.address.clone(),
         logs: config.logs,
-    };
+    });
+    let router = web::router(handle.clone(), control.clone());
     let workers = api::worker::Workers { handle: handle.clone(), streams: Arc::new(AtomicU64::new(1)), address: config.address, clock };
     let (_health, health_service) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
@@ -148,16 +149,13 @@ where
         })
         .add_service(health_service)
         .add_service(reflection)
-        .add_service(ControlServer::new(control).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ControlServer::from_arc(control).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(WorkerServer::new(workers).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .serve_with_incoming_shutdown(grpc, async {
             drop(close.await);
         });
     let serve = tokio::spawn(server);
-    let web = http.map(|listener| {
-        let router = web::router(handle);
-        tokio::spawn(async move { axum::serve(listener, router).await })
-    });
+    let web = http.map(|listener| tokio::spawn(async move { axum::serve(listener, router).await }));
     let mut looped = tokio::spawn(node.run(queues, stop));
     let outcome = tokio::select! {
         outcome = &mut looped => outcome,

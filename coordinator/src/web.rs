@@ -1,13 +1,17 @@
-//! HTTP: `/healthz` (the process answers), `/readyz` (it knows who leads), webhooks. The allow-list is this file.
+//! HTTP: `/healthz` (the process answers), `/readyz` (it knows who leads), webhooks, Submit. The allow-list is this file.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 
+use crate::api::control::Control;
+use crate::api::over_http;
 use crate::handle::{Handle, Role};
 use crate::hooks;
 
-pub(crate) fn router(handle: Handle) -> Router {
+pub(crate) fn router(handle: Handle, control: Arc<Control>) -> Router {
     let hooks = hooks::router(handle.clone());
     let ready = move || {
         let ready = match &*handle.role.borrow() {
@@ -16,5 +20,9 @@ pub(crate) fn router(handle: Handle) -> Router {
         };
         std::future::ready(ready)
     };
-    Router::new().route("/healthz", get(|| std::future::ready("ok\n"))).route("/readyz", get(ready)).merge(hooks)
+    Router::new()
+        .route("/healthz", get(|| std::future::ready("ok\n")))
+        .route("/readyz", get(ready))
+        .merge(hooks)
+        .merge(over_http::router(control))
 }

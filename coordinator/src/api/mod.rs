@@ -5,6 +5,7 @@ pub(crate) mod control;
 mod explained;
 mod generations;
 mod logs;
+pub(crate) mod over_http;
 mod pipelines;
 mod runs;
 mod schedules;
