@@ -1,9 +1,9 @@
 //! A time: RFC 3339, or a time of day in the pipeline's zone.
 
 use jiff::civil::Time;
-use jiff::tz::TimeZone;
 use penstock_common::lease::Lease;
 use penstock_common::metrics::Outputs;
+use penstock_common::schedule::tzdb;
 use penstock_common::{Interval, Reason, Timestamp};
 
 use super::Seen;
@@ -28,7 +28,7 @@ fn when(lease: &Lease, text: &str) -> Result<Timestamp, String> {
     }
     let of_day =
         of_day(text).ok_or_else(|| format!("{text:?} is neither a time of day such as 06:30 nor RFC 3339 such as 2024-01-31T06:30:00Z"))?;
-    let zone = TimeZone::get(&lease.zone).map_err(|error| format!("this worker does not know the zone {}: {error}", lease.zone))?;
+    let zone = tzdb().get(&lease.zone).map_err(|error| format!("this worker does not know the zone {}: {error}", lease.zone))?;
     let day = lease.interval.as_ref().map_or(lease.first_leased_at, Interval::end);
     let day = jiff::Timestamp::from_millisecond(day.0).map_err(|error| error.to_string())?.to_zoned_datetime(zone.clone()).date();
     let time = day.to_datetime(of_day).to_zoned_datetime(zone).map_err(|error| error.to_string())?;
