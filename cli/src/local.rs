@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use penstock_client::{Client, Submit, v1};
-use penstock_common::{NodeName, SessionId, State, WorkerName};
+use penstock_common::{NodeName, Selector, SessionId, State, WorkerName};
 use penstock_coordinator::{CheckpointPolicy, Config, Retention, SystemClock};
 use penstock_proto::dial::Dialer;
+use penstock_scheduler::Plan;
 use penstock_store::{Embedded, Keys};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,6 +21,9 @@ use crate::args::Run;
 use crate::serve::{default_slots, host_name, incoming, random, terminated};
 use crate::show::progress::Progress;
 use crate::{BAD_INPUT, BadArgument, interval, show, tools};
+
+/// Names of tasks that one message lists.
+const MAX_NAMES: usize = 50;
 
 /// Parameters as the command line gives them: text, read later as each parameter's type.
 pub(crate) fn params(given: &[String]) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
@@ -55,6 +59,9 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
         Ok(interval) => interval,
         Err(error) => return bad(format!("penstock: {error:#}")),
     };
+    if let Err(error) = chosen(&args.part.only, &plan) {
+        return bad(format!("penstock: {error:#}"));
+    }
     let labels = match offered_labels(&plan) {
         Ok(labels) => labels,
         Err(error) => return bad(format!("penstock: {error:#}")),
@@ -127,13 +134,27 @@ pub(crate) async fn run(args: Run) -> anyhow::Result<ExitCode> {
     outcome
 }
 
+/// Whether the tasks that `--only` names are there.
+fn chosen(only: &[String], plan: &Plan) -> anyhow::Result<()> {
+    for word in only {
+        let selector: Selector = word.parse().map_err(|e| BadArgument(format!("--only: {e}")))?;
+        if selector.task.index.is_some() || plan.find(&selector.task.task).is_none() {
+            let names: Vec<&str> = plan.tasks().iter().map(|t| t.id.as_str()).take(MAX_NAMES + 1).collect();
+            let more = if names.len() > MAX_NAMES { ", …" } else { "" };
+            let names = names[..names.len().min(MAX_NAMES)].join(", ");
+            anyhow::bail!(BadArgument(format!("--only {word}: there is no task {}; its tasks are {names}{more}", selector.task)));
+        }
+    }
+    Ok(())
+}
+
 /// Under `run` one worker serves every queue there is.
-fn served_queues(plan: &penstock_scheduler::Plan) -> std::collections::BTreeSet<penstock_common::QueueName> {
+fn served_queues(plan: &Plan) -> std::collections::BTreeSet<penstock_common::QueueName> {
     plan.tasks().iter().map(|t| t.spec.queue.clone()).chain(penstock_common::QueueName::parse("default")).collect()
 }
 
 /// And has every label that its tasks ask for.
-fn offered_labels(plan: &penstock_scheduler::Plan) -> anyhow::Result<BTreeMap<String, String>> {
+fn offered_labels(plan: &Plan) -> anyhow::Result<BTreeMap<String, String>> {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in plan.tasks().iter().flat_map(|t| &t.spec.labels) {
         let known = labels.entry(name.clone()).or_insert_with(|| value.clone());
@@ -150,7 +171,7 @@ async fn follow(
     client: &Client,
     args: &Run,
     document: &str,
-    plan: &penstock_scheduler::Plan,
+    plan: &Plan,
     params: serde_json::Map<String, serde_json::Value>,
     interval: Option<penstock_common::Interval>,
 ) -> anyhow::Result<ExitCode> {
@@ -200,4 +221,20 @@ async fn follow(
     };
     let succeeded = State::from(run.state()) == State::Success;
     Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_is_not_there_is_told_with_those_that_are() {
+        let (plan, _) = Plan::load("p.yaml", "pipeline: p\ntasks: {load: {noop: true}, clean: {noop: true}}\n").unwrap();
+        let of = |word: &str| chosen(&[word.to_owned()], &plan);
+        assert!(of("+load").is_ok());
+        for (word, says) in [("nope", "its tasks are clean, load"), ("load[1]", "no task load[1]"), ("?", "--only: \"?\"")] {
+            let error = of(word).unwrap_err();
+            assert!(error.is::<BadArgument>() && error.to_string().contains(says), "{error}");
+        }
+    }
 }

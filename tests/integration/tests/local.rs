@@ -122,6 +122,16 @@ async fn the_exit_status_is_zero_for_success_one_for_failure_two_for_a_bad_file(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_the_file_does_not_have_is_told_before_anything_is_stored() {
+    let _turn = turn().await;
+    let desk = Desk::new();
+    let ran = desk.run(&["--only", "nope"]).await;
+    assert_eq!(ran.code, 2, "{ran:#?}");
+    assert!(ran.stderr.contains("there is no task nope; its tasks are ") && ran.stderr.contains("transform"), "{}", ran.stderr);
+    assert!(!desk.path().join(".penstock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn run_with_json_prints_the_ended_run_and_nothing_else() {
     let folder = tempfile::tempdir().expect("makes a folder");
     std::fs::write(
