@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use penstock_client::v1;
+use penstock_common::schedule::Zone;
 use penstock_common::{State, Timestamp};
 
 use super::pages::Shown;
@@ -48,6 +49,17 @@ fn records(task: &v1::Attempt) -> String {
     if all.iter().all(|r| r == "-") { String::new() } else { all.join(" / ") }
 }
 
+/// Who did what, when and why, in a line.
+fn audit(a: &v1::Audit) -> String {
+    let about = if a.subject.is_empty() { String::new() } else { format!(" {}", a.subject) };
+    let note = if a.note.is_empty() { String::new() } else { format!(": {}", one_line(&a.note)) };
+    format!("{}  {}{about} by {} (unverified){note}\n", time(a.at_ms), a.verb, by(a))
+}
+
+fn by(audit: &v1::Audit) -> String {
+    if audit.by.is_empty() { "somebody".to_owned() } else { one_line(&audit.by) }
+}
+
 /// A run and its tasks.
 pub(crate) fn run(shown: &Shown) -> String {
     let Shown { run, left_out } = shown;
@@ -69,10 +81,7 @@ pub(crate) fn run(shown: &Shown) -> String {
         text.push_str(&format!("started by run {}\n", parent.run_id));
     }
     for a in &head.audit {
-        let about = if a.subject.is_empty() { String::new() } else { format!(" {}", a.subject) };
-        let by = if a.by.is_empty() { "somebody" } else { &a.by };
-        let note = if a.note.is_empty() { String::new() } else { format!(": {}", one_line(&a.note)) };
-        text.push_str(&format!("{}  {}{about} by {} (unverified){note}\n", time(a.at_ms), a.verb, one_line(by)));
+        text.push_str(&audit(a));
     }
     if !head.quarantined.is_empty() {
         text.push_str(&format!("quarantined: {}\n", head.quarantined));
@@ -188,7 +197,7 @@ pub(crate) fn schedule(s: &v1::GetScheduleResponse) -> String {
         text.push_str(&format!("{}\n", s.stopped));
     }
     for paused in &s.paused {
-        let by = paused.audit.as_ref().map_or("somebody", |a| if a.by.is_empty() { "somebody" } else { &a.by });
+        let by = by(&paused.audit.clone().unwrap_or_default());
         text.push_str(&format!("{} is paused by {by} (unverified)\n", paused.trigger));
     }
     if !s.skipped.is_empty() {
@@ -240,8 +249,17 @@ pub(crate) fn ended(backfill: &v1::Backfill) -> BTreeMap<u32, State> {
 }
 
 fn standing(backfill: &v1::Backfill) -> String {
-    let state = State::from(backfill.state());
-    if backfill.paused.is_some() && !state.is_terminal() { "PAUSED".to_owned() } else { state.to_string() }
+    if is_paused(backfill) { "PAUSED".to_owned() } else { State::from(backfill.state()).to_string() }
+}
+
+/// One that has ended, or is being cancelled, keeps who paused it, and is not paused.
+pub(crate) fn is_paused(backfill: &v1::Backfill) -> bool {
+    backfill.paused.is_some() && backfill.cancelled.is_none() && !State::from(backfill.state()).is_terminal()
+}
+
+/// In which people say the dates of a backfill.
+pub(crate) fn zone(info: &v1::BackfillInfo) -> Zone {
+    Zone::get(&info.zone).unwrap_or_else(|_| Zone::utc())
 }
 
 /// Backfills, a line each.
@@ -262,11 +280,10 @@ pub(crate) fn backfills(all: &[v1::BackfillInfo]) -> String {
 pub(crate) fn backfill(info: &v1::BackfillInfo) -> String {
     let b = info.backfill.clone().unwrap_or_default();
     let mut text = format!("{}\n", progress(info));
-    for audit in [&b.created, &b.paused, &b.cancelled].into_iter().flatten() {
-        let note = if audit.note.is_empty() { String::new() } else { format!(": {}", audit.note) };
-        text.push_str(&format!("{}  {} by {} (unverified){note}\n", time(audit.at_ms), audit.verb, audit.by));
+    for done in [&b.created, &b.paused, &b.cancelled].into_iter().flatten() {
+        text.push_str(&audit(done));
     }
-    let ended = ended(&b);
+    let (ended, zone) = (ended(&b), zone(info));
     let mut lines = vec![line(&["INTERVAL FROM", "TO", "STATE"])];
     for (number, interval) in penstock_proto::intervals(&b.bounds).unwrap_or_default().iter().enumerate() {
         let state = match ended.get(&(number as u32)) {
@@ -274,7 +291,7 @@ pub(crate) fn backfill(info: &v1::BackfillInfo) -> String {
             None if (number as u32) < b.next => "running".to_owned(),
             None => "-".to_owned(),
         };
-        lines.push(line(&[&interval.start().to_string(), &interval.end().to_string(), &state]));
+        lines.push(line(&[&zone.local(interval.start()), &zone.local(interval.end()), &state]));
     }
     text.push_str(&columns(&lines));
     text
@@ -323,4 +340,36 @@ pub(crate) fn dead_events(all: &[v1::DeadEvent]) -> String {
         lines.push(line(&[&e.no.to_string(), &time(h.at_ms), &what, &or(&e.pipeline), &or(&e.trigger), &e.why]));
     }
     columns(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(backfill: v1::Backfill) -> v1::BackfillInfo {
+        v1::BackfillInfo { backfill: Some(backfill), intervals: 1, zone: "Europe/Paris".to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn a_backfill_is_paused_until_it_is_cancelled() {
+        let audit = |verb: &str| Some(v1::Audit { verb: verb.to_owned(), ..v1::Audit::default() });
+        let paused = v1::Backfill { state: v1::State::Running.into(), paused: audit("pause"), ..v1::Backfill::default() };
+        assert!(backfill(&info(paused.clone())).contains("PAUSED"));
+        let ending = v1::Backfill { cancelled: audit("cancel"), ..paused };
+        assert!(progress(&info(ending.clone())).contains("RUNNING"), "its runs have not ended");
+        let cancelled = v1::Backfill { state: v1::State::Cancelled.into(), ..ending };
+        for shown in [backfill(&info(cancelled.clone())), backfills(&[info(cancelled.clone())])] {
+            assert!(shown.contains("CANCELLED") && !shown.contains("PAUSED"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_backfill_shows_notes_in_a_line_and_intervals_in_the_pipelines_zone() {
+        let created = v1::Audit { verb: "backfill".to_owned(), note: "a\nb\u{1b}[2J".to_owned(), ..v1::Audit::default() };
+        // 2024-01-31T00:00 in Paris, a day long.
+        let bounds = vec![1_706_655_600_000, 86_400_000];
+        let shown = backfill(&info(v1::Backfill { created: Some(created), bounds, ..v1::Backfill::default() }));
+        assert!(shown.contains("backfill by somebody (unverified): a …\n"), "{shown}");
+        assert!(shown.contains("2024-01-31T00:00:00+01:00  2024-02-01T00:00:00+01:00"), "{shown}");
+    }
 }

@@ -9,6 +9,7 @@ use penstock_common::{Interval, State, Timestamp};
 use serde_json::json;
 
 use super::{connect, out};
+use crate::BadArgument;
 use crate::args::Output;
 use crate::args::time::{Backfill as Args, Backfills, Events, OfBackfill, Order, Reprocess, Schedule, Trigger, TriggerVerb, Triggers};
 use crate::show::{duration, table};
@@ -79,7 +80,7 @@ async fn token(pipeline: &str, trigger: &str, revoke: bool, args: &crate::args::
 pub(super) async fn events(verb: Events) -> anyhow::Result<ExitCode> {
     match verb {
         Events::Emit { name, payload, id, client } => {
-            let value = serde_json::from_str(&payload).map_err(|e| anyhow::anyhow!("--payload {payload:?} is not JSON: {e}"))?;
+            let value = serde_json::from_str(&payload).map_err(|e| BadArgument(format!("--payload {payload:?} is not JSON: {e}")))?;
             let answer = connect(&client)?.emit(&name, &value, id.as_deref()).await?;
             out(client.output, || json!({"event": answer.event, "name": name}), || format!("event {} ({name}) is accepted", answer.event))
         }
@@ -192,13 +193,13 @@ fn backfill_json(info: &v1::BackfillInfo) -> serde_json::Value {
     let b = info.backfill.clone().unwrap_or_default();
     let state: State = b.state().into();
     let intervals = penstock_proto::intervals(&b.bounds).unwrap_or_default();
-    let ended = table::ended(&b);
+    let (ended, zone) = (table::ended(&b), table::zone(info));
     let interval = |(number, interval): (usize, &Interval)| {
         let state = ended.get(&(number as u32));
-        json!({"start": interval.start(), "end": interval.end(), "state": state.map(|s| s.as_str())})
+        json!({"start": zone.local(interval.start()), "end": zone.local(interval.end()), "state": state.map(|s| s.as_str())})
     };
     json!({
-        "id": b.id, "pipeline": b.pipeline, "state": state.as_str(), "paused": b.paused.is_some(), "intervals": info.intervals,
+        "id": b.id, "pipeline": b.pipeline, "state": state.as_str(), "paused": table::is_paused(&b), "zone": info.zone, "intervals": info.intervals,
         "started": b.next, "succeeded": info.succeeded, "failed": info.failed, "cancelled": info.cancelled, "live": info.live,
         "of": intervals.iter().enumerate().map(interval).collect::<Vec<_>>(),
     })

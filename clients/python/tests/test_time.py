@@ -274,7 +274,7 @@ def test_what_is_wrong_with_a_backfill_is_told(client: Client) -> None:
         pipeline.backfill("2024-01-01", "2024-01-02", max_active=0, client=client)
     with pytest.raises(TypeError, match="no option 'task'"):
         pipeline.backfill("2024-01-01", "2024-01-02", task="load", client=client)  # type: ignore[call-overload]
-    with pytest.raises(NotPossible, match="no task"):
+    with pytest.raises(BadInput, match="no task"):
         pipeline.backfill("2024-01-01", "2024-01-02", tasks="no_such", client=client)
     with pytest.raises(NotFound):
         client.backfill("py_no_such", "2024-01-01", "2024-01-02")

@@ -100,7 +100,7 @@ impl Client {
             reprocess: backfill.reprocess.into(),
             only: backfill.only,
             params: serde_json::Value::Object(backfill.params).to_string(),
-            max_active: backfill.max_active,
+            max_active: (backfill.max_active != 0).then_some(backfill.max_active),
             newest_first: backfill.newest_first,
             cascade: backfill.cascade,
             dry_run: backfill.dry_run,

@@ -1,10 +1,10 @@
 //! Backfills: planned, started, listed.
 
-use penstock_common::schedule::Zone;
-use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, State, Timestamp};
+use penstock_common::schedule::{Every, Zone};
+use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, Selector, State, Timestamp};
 use penstock_proto::v1;
 use penstock_scheduler::calendar::BackfillView;
-use penstock_scheduler::{Answer, BackfillAsked, Input, Planned, Reprocess, RunFilter};
+use penstock_scheduler::{Answer, BackfillAsked, Input, Plan, Planned, Rejection, Reprocess, RunFilter};
 use prost::Message as _;
 use tonic::Status;
 
@@ -21,6 +21,7 @@ impl Control {
         let name = PipelineName::parse(&request.pipeline).map_err(|e| status::invalid(&e))?;
         let (calendar, zone) = self.calendar(&name).await?;
         let asked = asked(&request, &name, &zone)?;
+        known(&asked.only, &calendar.plan, &name)?;
         let max_active = asked.at_once(calendar.plan.pipeline.depends_on_past);
         let wall = self.clock.wall();
         let mean_run_ms = self.mean_run(&name).await?;
@@ -49,6 +50,11 @@ impl Control {
         if let Some(id) = id.as_ref().filter(|_| all.is_empty()) {
             return Err(Status::not_found(format!("there is no backfill {id}: see what there is with penstock backfills")));
         }
+        // Of a pipeline that was taken off, none is known any more.
+        let zone = match (&id, all.first()) {
+            (Some(_), Some(one)) => self.calendar(&one.record.pipeline).await.map_or_else(|_| Zone::utc(), |(_, zone)| zone),
+            _ => Zone::utc(),
+        };
         let wire = |view: BackfillView| {
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let [succeeded, failed, cancelled] = view.ended.map(count);
@@ -59,7 +65,7 @@ impl Control {
                 (backfill.bounds, backfill.ended) = (Vec::new(), Vec::new());
             }
             let live = view.live.iter().map(ToString::to_string).collect();
-            v1::BackfillInfo { backfill: Some(backfill), intervals, succeeded, failed, cancelled, live }
+            v1::BackfillInfo { backfill: Some(backfill), intervals, succeeded, failed, cancelled, live, zone: zone.name().to_owned() }
         };
         Ok(v1::ListBackfillsResponse { as_of: as_of(seen), backfills: all.into_iter().map(wire).collect() })
     }
@@ -85,8 +91,14 @@ fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) 
     }
     let every = match request.every.as_str() {
         "" => None,
-        text => Some(text.parse::<Millis>().map_err(|e| Status::invalid_argument(format!("every: {e}")))?),
+        text => {
+            let every = text.parse::<Millis>().map_err(|e| Status::invalid_argument(format!("every: {e}")))?;
+            Some(Every::new(every).map_err(|e| Status::invalid_argument(format!("every: {e}")))?.period())
+        }
     };
+    if request.max_active == Some(0) {
+        return Err(Status::invalid_argument("max_active: with 0 runs at once a backfill runs nothing: write 1 or more, or leave it out"));
+    }
     let params = if request.params.is_empty() { "{}" } else { &request.params };
     Ok(BackfillAsked {
         id: BackfillId::parse(&request.id).map_err(|e| status::invalid(&e))?,
@@ -101,7 +113,7 @@ fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) 
         },
         only: selectors(&request.only)?,
         params: serde_json::from_str(params).map_err(|e| Status::invalid_argument(format!("params: a JSON object is expected: {e}")))?,
-        max_active: (request.max_active != 0).then_some(request.max_active),
+        max_active: request.max_active,
         newest_first: request.newest_first,
         cascade: request.cascade,
         shown: None,
@@ -115,6 +127,17 @@ fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) 
 fn digest_of(request: &v1::CreateBackfillRequest) -> u64 {
     let asked = v1::CreateBackfillRequest { by: String::new(), note: String::new(), dry_run: false, ..request.clone() };
     u64::from_le_bytes(Digest::of(&asked.encode_to_vec()).0[..8].try_into().unwrap_or_default())
+}
+
+/// Whether a pipeline has the tasks that are asked for.
+fn known(only: &[Selector], plan: &Plan, name: &PipelineName) -> Result<(), Status> {
+    match only.iter().find(|selector| selector.task.index.is_some() || plan.find(&selector.task.task).is_none()) {
+        Some(unknown) => {
+            let hint = format!("see what it has with: penstock pipelines {name}");
+            Err(Refusal::from(Rejection::NotOfPipeline { pipeline: name.clone(), task: unknown.task.clone(), hint }).into())
+        }
+        None => Ok(()),
+    }
 }
 
 fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterval {
@@ -134,5 +157,35 @@ fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterv
         interval: Some(interval.into()),
         runs: fate.runs(),
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(request: v1::CreateBackfillRequest) -> Option<Status> {
+        let dates = |text: &str| text.to_owned();
+        let request =
+            v1::CreateBackfillRequest { id: dates("b"), start_date: dates("2024-01-01"), end_date: dates("2024-01-31"), ..request };
+        asked(&request, &PipelineName::parse("p").unwrap(), &Zone::utc()).err()
+    }
+
+    #[test]
+    fn what_a_backfill_cannot_have_is_an_argument_that_is_wrong() {
+        assert!(refusal(v1::CreateBackfillRequest { max_active: Some(1), every: "1h".to_owned(), ..Default::default() }).is_none());
+        assert!(refusal(v1::CreateBackfillRequest::default()).is_none(), "absent is left to the coordinator");
+        for (request, word) in [
+            (v1::CreateBackfillRequest { max_active: Some(0), ..Default::default() }, "max_active"),
+            (v1::CreateBackfillRequest { every: "soon".to_owned(), ..Default::default() }, "every"),
+            (v1::CreateBackfillRequest { every: "10ms".to_owned(), ..Default::default() }, "1s to 3653d"),
+        ] {
+            let status = refusal(request).unwrap();
+            assert!(status.code() == tonic::Code::InvalidArgument && status.message().contains(word), "{status}");
+        }
+        let plan = Plan::load("p.yaml", "pipeline: p\ntasks: {a: {noop: true}}\n").unwrap().0;
+        let name = PipelineName::parse("p").unwrap();
+        assert!(known(&["+a".parse().unwrap()], &plan, &name).is_ok());
+        assert_eq!(known(&["nope".parse().unwrap()], &plan, &name).unwrap_err().code(), tonic::Code::InvalidArgument);
     }
 }

@@ -30,12 +30,8 @@ impl Control {
         let (calendar, zone) = self.calendar(&name).await?;
         let within = match (request.from.as_str(), request.to.as_str()) {
             ("", "") => None,
-            (from, to) => Some((moment("from", from, &zone)?.map_or(Timestamp(0), |m| m.first()), last(to, &zone)?)),
+            (from, to) => Some(span(from, to, &zone)?),
         };
-        if let Some((from, to)) = within.filter(|(from, to)| to < from) {
-            let why = format!("to {} is before from {}: nothing lies between them", zone.local(to), zone.local(from));
-            return Err(Status::invalid_argument(why));
-        }
         let limit = match request.limit as usize {
             0 if within.is_some() => MAX_INTERVALS,
             0 => 10,
@@ -108,6 +104,27 @@ pub(super) fn moment(field: &str, text: &str, zone: &Zone) -> Result<Option<Mome
     Moment::parse(text, zone).map(Some).map_err(|e| Status::invalid_argument(format!("{field}: {e}")))
 }
 
-fn last(text: &str, zone: &Zone) -> Result<Timestamp, Status> {
-    Ok(moment("to", text, zone)?.map_or(Timestamp(i64::MAX - 1), |m| m.last()))
+/// What is shown of a schedule; where an end is not said, it is all that way.
+fn span(from: &str, to: &str, zone: &Zone) -> Result<(Timestamp, Timestamp), Status> {
+    let first = moment("from", from, zone)?.map_or(Timestamp(0), |m| m.first());
+    let last = moment("to", to, zone)?.map_or(Timestamp(i64::MAX - 1), |m| m.last());
+    if last < first {
+        return Err(Status::invalid_argument(format!("to {to} is before from {from}: give the earlier one as from")));
+    }
+    Ok((first, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_that_ends_before_it_begins_is_refused() {
+        let of = |from, to| span(from, to, &Zone::utc());
+        let why = of("2024-02-01", "2024-01-01").unwrap_err();
+        assert!(why.code() == tonic::Code::InvalidArgument && why.message().contains("2024-01-01 is before from 2024-02-01"), "{why}");
+        for (from, to) in [("2024-01-01", "2024-01-01"), ("2024-01-01", ""), ("", "2024-01-01")] {
+            assert!(of(from, to).is_ok(), "{from} {to}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Triggers and events.
 
 use penstock_common::pipeline::TriggerSource;
+use penstock_common::record::DeadRecord;
 use penstock_common::{Digest, PipelineName, RequestId, TriggerName, ids};
 use penstock_proto::v1;
 use penstock_scheduler::calendar::TriggerView;
@@ -35,7 +36,7 @@ impl Control {
 
     pub(super) async fn emit(&self, request: v1::EmitEventRequest) -> Result<v1::EmitEventResponse, Status> {
         let v1::EmitEventRequest { id, name, payload, by } = request;
-        let request = RequestId::parse(&id).map_err(|e| status::invalid(&e))?;
+        let request = event_id(&id)?;
         if !ids::is_dotted_name(&name) {
             let rule = "a lower-case letter, then at most 62 of a-z, 0-9, _, . and -";
             return Err(Status::invalid_argument(format!("{name:?} is no name of an event: use {rule}, such as claims.ready")));
@@ -57,7 +58,7 @@ impl Control {
             n => n.min(1_000),
         };
         let (all, seen) = self.handle.read(move |scheduler, seen| (scheduler.dead_events(limit), seen)).await?;
-        Ok(v1::ListDeadEventsResponse { as_of: as_of(seen), events: all.into_iter().map(Into::into).collect() })
+        Ok(v1::ListDeadEventsResponse { as_of: as_of(seen), events: all.into_iter().map(dead).collect() })
     }
 
     /// Only the leader knows why a trigger cannot look at its files.
@@ -84,5 +85,43 @@ impl Control {
             trouble: trouble.to_string(),
             paused: view.paused.clone().map(Into::into),
         }
+    }
+}
+
+/// Minted by a client, or chosen by whoever emits.
+fn event_id(text: &str) -> Result<RequestId, Status> {
+    let rule = "use a letter or a digit, then at most 127 of A-Z, a-z, 0-9, _, . and -, such as batch-4711";
+    RequestId::parse(text).map_err(|e| Status::invalid_argument(format!("id: {:?} is no id of an event: {rule}", e.found)))
+}
+
+/// With the pipeline's name as it is shown elsewhere: without the namespace that is meant anyhow.
+fn dead(record: DeadRecord) -> v1::DeadEvent {
+    let pipeline = record.trigger.as_ref().map_or_else(String::new, |(pipeline, _)| pipeline.to_string());
+    v1::DeadEvent { pipeline, ..record.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use penstock_common::record::{Happening, What};
+    use penstock_common::{EventNo, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn the_id_of_an_event_is_called_so_where_it_is_wrong() {
+        let why = event_id("batch 4711").unwrap_err();
+        assert!(why.message().starts_with("id: \"batch 4711\" is no id of an event: use a letter"), "{why}");
+        assert!(event_id("batch-4711").is_ok());
+    }
+
+    #[test]
+    fn a_dead_events_pipeline_is_named_as_elsewhere() {
+        let of = |pipeline: &str| {
+            let trigger = Some((PipelineName::parse(pipeline).unwrap(), TriggerName::parse("ready").unwrap()));
+            let what = What::Emitted { name: "claims.ready".into(), id: "1".into() };
+            let happening = Happening { what, event: "{}".into(), at: Timestamp(0) };
+            dead(DeadRecord { no: EventNo(1), happening, trigger, why: "".into() }).pipeline
+        };
+        assert_eq!((of("p").as_str(), of("team/p").as_str()), ("p", "team/p"));
     }
 }

@@ -190,3 +190,23 @@ async fn what_cannot_be_is_said_in_the_words_of_who_asked() {
     client.unregister("p", "").await.unwrap();
     refused(&["submit", "p"], 1, &["pipeline p was unregistered by ", " at 20"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_argument_that_is_wrong_ends_a_verb_about_time_with_two() {
+    let _turn = turn().await;
+    let cluster = one_of_each().await;
+    cluster.client().register("p", "pipeline: p\nschedule: \"@daily\"\nend_date: 2024-12-31\ntasks: {a: {noop: true}}\n").await.unwrap();
+    let backfill = ["backfill", "p", "--start-date", "2024-01-01", "--end-date", "2024-01-02", "--dry-run"];
+    cluster.penstock(&[&backfill[..], &["--task", "+a", "--every", "1h", "--max-active", "1"]].concat()).await.well();
+    for (verb, says) in [
+        ([&backfill[..], &["--max-active", "0"]].concat(), "--max-active"),
+        ([&backfill[..], &["--task", "nope"]].concat(), "no task nope"),
+        ([&backfill[..], &["--every", "10ms"]].concat(), "1s to 3653d"),
+        (vec!["schedule", "preview", "p", "--from", "2024-02-01", "--to", "2024-01-01"], "2024-01-01 is before from 2024-02-01"),
+        (vec!["events", "emit", "ready", "--id", "a b"], "is no id of an event"),
+        (vec!["events", "emit", "ready", "--payload", "{"], "is not JSON"),
+    ] {
+        let ran = cluster.penstock(&verb).await;
+        assert!(ran.code == 2 && ran.stderr.contains(says), "{verb:?}: {ran:#?}");
+    }
+}

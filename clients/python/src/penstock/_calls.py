@@ -336,7 +336,7 @@ def create_backfill(
         reprocess=_REPROCESS[reprocess],
         only=selectors(options.get("tasks") or ()),
         params=_params(options.get("params")),
-        max_active=max_active or 0,
+        max_active=max_active,
         newest_first=order == "newest",
         cascade=options.get("cascade", False),
         dry_run=dry_run,

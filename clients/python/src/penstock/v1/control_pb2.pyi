@@ -716,20 +716,22 @@ class ListBackfillsResponse(_message.Message):
     def __init__(self, as_of: _Optional[_Union[AsOf, _Mapping]] = ..., backfills: _Optional[_Iterable[_Union[BackfillInfo, _Mapping]]] = ...) -> None: ...
 
 class BackfillInfo(_message.Message):
-    __slots__ = ("backfill", "intervals", "succeeded", "failed", "cancelled", "live")
+    __slots__ = ("backfill", "intervals", "succeeded", "failed", "cancelled", "live", "zone")
     BACKFILL_FIELD_NUMBER: _ClassVar[int]
     INTERVALS_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
     LIVE_FIELD_NUMBER: _ClassVar[int]
+    ZONE_FIELD_NUMBER: _ClassVar[int]
     backfill: _types_pb2.Backfill
     intervals: int
     succeeded: int
     failed: int
     cancelled: int
     live: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, backfill: _Optional[_Union[_types_pb2.Backfill, _Mapping]] = ..., intervals: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., live: _Optional[_Iterable[str]] = ...) -> None: ...
+    zone: str
+    def __init__(self, backfill: _Optional[_Union[_types_pb2.Backfill, _Mapping]] = ..., intervals: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[int] = ..., cancelled: _Optional[int] = ..., live: _Optional[_Iterable[str]] = ..., zone: _Optional[str] = ...) -> None: ...
 
 class PauseBackfillRequest(_message.Message):
     __slots__ = ("id", "resume", "by", "note")
