@@ -99,6 +99,7 @@ class Cluster:
         self.code.mkdir()
         grpc, http = next(_ports), next(_ports)
         self.endpoint = f"127.0.0.1:{grpc}"
+        self.http = f"http://127.0.0.1:{http}"
         self._listen = ["--grpc", self.endpoint, "--http", f"127.0.0.1:{http}"]
         self.server = self.start_server()
         self.worker = Process(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.error
+import urllib.request
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import penstock.aio
 import pytest
-from cluster import LATE, eventually
+from cluster import LATE, Cluster, eventually
 from penstock import (
     AlreadyExists,
     BackfillFailed,
@@ -26,6 +28,7 @@ from penstock import (
     Schedule,
     State,
     Task,
+    _blake3,
 )
 
 MONTH = [Interval.day(date(2024, 1, day)) for day in range(1, 32)]
@@ -154,6 +157,60 @@ def test_an_event_starts_runs_once(client: Client) -> None:
         client.emit("Claims Ready")
     with pytest.raises(BadInput, match="payload"):
         client.emit("py.claims.ready", float("nan"))
+
+
+def call(cluster: Cluster, pipeline: str, token: str) -> int:
+    """What the webhook `ready` of a pipeline answers to a call with this token."""
+    asked = urllib.request.Request(
+        f"{cluster.http}/api/v1/hooks/default/{pipeline}/ready",
+        data=b'{"region": "us"}',
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=LATE) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code
+
+
+def test_a_webhook_takes_the_newest_token_until_it_is_revoked(client: Client, cluster: Cluster) -> None:
+    hears = EventTrigger("ready", "py.hook.ready")
+    Pipeline("py_hook", params={"region": "eu"}, triggers=[hears], tasks=[Task("t", noop=True)]).register(client)
+    first = client.new_trigger_token("py_hook", "ready", note="for the upstream team")
+    assert call(cluster, "py_hook", first) // 100 == 2
+    (run,) = ended(client, "py_hook", "event")
+    assert run.params == {"region": "us"}
+
+    async def replaced() -> str:
+        async with penstock.aio.Client(cluster.endpoint, by="aio") as aio:
+            return await aio.new_trigger_token("py_hook", "ready")
+
+    second = asyncio.run(replaced())
+    assert second != first
+    assert (call(cluster, "py_hook", first), call(cluster, "py_hook", second) // 100) == (401, 2)
+    client.revoke_trigger_token("py_hook", "ready")
+    assert call(cluster, "py_hook", second) // 100 == 4
+
+    async def revoked() -> None:
+        async with penstock.aio.Client(cluster.endpoint, by="aio") as aio:
+            assert call(cluster, "py_hook", await aio.new_trigger_token("py_hook", "ready")) // 100 == 2
+            await aio.revoke_trigger_token("py_hook", "ready")
+
+    asyncio.run(revoked())
+    with pytest.raises(NotPossible):
+        client.new_trigger_token("py_hook", "no_such")
+
+
+def test_the_digest_of_a_token_is_blake3() -> None:
+    """The first of the authors' test vectors: the bytes 0, 1, 2, … of some length."""
+    known = {
+        0: "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262",
+        1: "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213",
+    }
+    assert {length: _blake3.digest(bytes(range(length))).hex() for length in known} == known
+    with pytest.raises(ValueError):
+        _blake3.digest(bytes(65))
 
 
 def test_a_run_that_ends_and_a_file_start_runs(client: Client, tmp_path: Path) -> None:

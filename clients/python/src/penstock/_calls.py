@@ -19,7 +19,7 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from . import errors
+from . import _blake3, errors
 from ._names import dotted, duration, identifier, milliseconds, pipeline_name, token, when
 from ._yaml import Plain, dump
 from .interval import Interval, IntervalLike
@@ -292,6 +292,14 @@ def pause_trigger(pipeline: str, trigger: str, resume: bool, by: str, note: str)
 def triggers(pipeline: str | None) -> Call[pb.ListTriggersResponse, list[TriggerInfo]]:
     request = pb.ListTriggersRequest(pipeline=pipeline_name(pipeline) if pipeline else "")
     return Call("ListTriggers", request, lambda answer: [TriggerInfo.from_message(trigger) for trigger in answer.triggers])
+
+
+def trigger_token(pipeline: str, trigger: str, revoke: bool, by: str, note: str) -> Call[pb.SetTriggerTokenResponse, str]:
+    """The token that was made, of which only the digest leaves this process; empty where it is taken away."""
+    made = "" if revoke else secrets.token_hex(20)
+    digest = _blake3.digest(made.encode()) if made else b""
+    request = pb.SetTriggerTokenRequest(pipeline=pipeline_name(pipeline), trigger=trigger, digest=digest, by=by, note=note)
+    return Call("SetTriggerToken", request, lambda answer: made)
 
 
 def emit(event: str, payload: Plain, id: str | None, by: str) -> Call[pb.EmitEventResponse, Emitted]:

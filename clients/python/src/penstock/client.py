@@ -281,6 +281,17 @@ class Client:
         """Undoes `pause_trigger`. False where it was not paused."""
         return self._call(_calls.pause_trigger(name, trigger, True, self._by, note))
 
+    def new_trigger_token(self, name: str, trigger: str, *, note: str = "") -> str:
+        """Makes a token for the webhook of an `EventTrigger`, which only its holder may call. The one before is no longer valid.
+
+        It is told here once: the cluster keeps only its digest.
+        """
+        return self._call(_calls.trigger_token(name, trigger, False, self._by, note))
+
+    def revoke_trigger_token(self, name: str, trigger: str, *, note: str = "") -> None:
+        """Takes a webhook's token away: nobody may call it."""
+        self._call(_calls.trigger_token(name, trigger, True, self._by, note))
+
     def emit(self, event: str, payload: Plain = None, *, id: str | None = None) -> Emitted:
         """Something happened: starts a run of each pipeline that has an `EventTrigger` for it.
 
