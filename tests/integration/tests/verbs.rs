@@ -166,7 +166,7 @@ async fn what_cannot_be_is_said_in_the_words_of_who_asked() {
     refused(&["submit", "p", "--only", "extarct"], 2, &["pipeline p has no task extarct: did you mean extract?"]).await;
     refused(&["submit", "p", "--only", "load[3]"], 2, &["no task load[3]", "name the whole task, load"]).await;
     refused(&["submit", "p", "--param", "x"], 2, &["write name=value"]).await;
-    refused(&["submit", "p", "--interval", "2024-02-30"], 2, &["write a day"]).await;
+    refused(&["submit", "p", "--interval", "2024-02-30"], 2, &["there is no day", "write a date"]).await;
     refused(&["list", "--state", "BROKEN"], 2, &["is not a state"]).await;
     refused(&["list", "--since", "yesterday"], 2, &["is not a duration"]).await;
     refused(&["pools", "set", "x", "many"], 2, &["from 0 on, or unlimited"]).await;
