@@ -1,7 +1,7 @@
 //! The time a run covers, as people write it: a day, or START/END.
 
 use penstock_common::Interval;
-use penstock_common::schedule::{Moment, Zone};
+use penstock_common::schedule::{Zone, span};
 
 use crate::BadArgument;
 
@@ -9,17 +9,7 @@ use crate::BadArgument;
 pub(crate) fn parse(text: &str, zone: &str) -> anyhow::Result<Interval> {
     let wrong = |why: String| BadArgument(format!("--interval {text:?}: {why}"));
     let zone = Zone::get(zone).map_err(|problem| wrong(problem.to_string()))?;
-    let moment = |text: &str| Moment::parse(text, &zone).map_err(|problem| wrong(problem.to_string()));
-    let (start, end) = match text.split_once('/') {
-        Some((start, end)) => (moment(start)?.first(), moment(end)?.first()),
-        None => match moment(text)? {
-            Moment::Day { first, next } => (first, next),
-            Moment::Instant(_) => {
-                return Err(wrong("a time covers nothing: write a day, 2024-01-31, or START/END, each a day or a time".to_owned()).into());
-            }
-        },
-    };
-    Ok(Interval::new(start, end).ok_or_else(|| wrong("it must start before it ends".to_owned()))?)
+    Ok(span(text, &zone).map_err(wrong)?)
 }
 
 #[cfg(test)]

@@ -16,6 +16,10 @@ impl Digest {
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+    /// Its first eight bytes as a number: what tells one request from another.
+    pub fn number(&self) -> u64 {
+        u64::from_le_bytes(self.0[..8].try_into().unwrap_or_default())
+    }
     /// Whether both are the same, told in a time that says nothing of where they differ.
     pub fn is_same(&self, other: &Self) -> bool {
         blake3::Hash::from_bytes(self.0) == blake3::Hash::from_bytes(other.0)

@@ -12,10 +12,10 @@ use axum::routing::post;
 use penstock_common::limits::MAX_EVENT_PAYLOAD_BYTES;
 use penstock_common::{Digest, PipelineName, RequestId, TriggerName};
 use penstock_scheduler::{Answer, Emitted, Input, Rejection};
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::handle::{Handle, Refusal, Role};
+use crate::web::json;
 
 /// Calls at a time: those without a token must not keep the loop busy.
 const MAX_CALLS: usize = 64;
@@ -42,7 +42,7 @@ struct Refused(StatusCode, String, bool);
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(status, error, again) = self;
-        let mut response = json(status, &json!({ "error": error }));
+        let mut response = json(status, &serde_json::json!({ "error": error }));
         if again {
             response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
         }
@@ -51,10 +51,6 @@ impl IntoResponse for Refused {
         }
         response
     }
-}
-
-fn json(status: StatusCode, value: &serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
 async fn call(
@@ -80,14 +76,14 @@ async fn call(
     let request_id = request_id(request.headers(), &pipeline, &trigger)?;
     let payload = payload(request).await?;
     let emitted = Emitted {
-        digest: u64::from_le_bytes(Digest::of(payload.as_bytes()).0[..8].try_into().unwrap_or_default()),
+        digest: Digest::of(payload.as_bytes()).number(),
         request: request_id,
         name: hook.event.into(),
         payload: payload.into(),
         by: format!("webhook {pipeline}/{trigger}").into(),
     };
     match hooks.handle.submit(Input::EmitEvent(emitted)).await.map_err(refused)? {
-        (Answer::Event(event), _) => Ok(json(StatusCode::ACCEPTED, &json!({ "event": event }))),
+        (Answer::Event(event), _) => Ok(json(StatusCode::ACCEPTED, &serde_json::json!({ "event": event }))),
         (answer, _) => Err(Refused(StatusCode::INTERNAL_SERVER_ERROR, format!("the event was answered with {answer:?}"), false)),
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::api::control::Control;
@@ -25,4 +26,9 @@ pub(crate) fn router(handle: Handle, control: Arc<Control>) -> Router {
         .route("/readyz", get(ready))
         .merge(hooks)
         .merge(over_http::router(control))
+}
+
+/// An answer of JSON.
+pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }

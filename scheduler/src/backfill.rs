@@ -10,6 +10,7 @@ use penstock_common::schedule::{Cron, Definition, Every, Schedule, Timing, Zone}
 use penstock_common::{BackfillId, Interval, Millis, PipelineName, RunId, Selector, Timestamp};
 
 use crate::Scheduler;
+use crate::decide::not_of;
 use crate::input::Rejection;
 use crate::machine::ledger::Known;
 use crate::state::State;
@@ -112,7 +113,7 @@ pub(crate) fn plan(state: &State, asked: &BackfillAsked, wall: Timestamp) -> Res
     let versions = state.pipelines.get(&asked.pipeline).ok_or_else(|| Rejection::UnknownPipeline(asked.pipeline.clone()))?;
     let plan = state.newest(&asked.pipeline).ok_or_else(|| state.is_off(&asked.pipeline))?;
     if let Some(unknown) = asked.only.iter().find(|s| s.task.index.is_some() || plan.find(&s.task.task).is_none()) {
-        return Err(Rejection::Refused(format!("pipeline {} has no task {}", asked.pipeline, unknown.task)));
+        return Err(not_of(plan, &unknown.task));
     }
     let every = asked.every.map(|every| steady(every, &plan.zone, asked.from)).transpose()?;
     let written = plan.pipeline.schedule.as_ref().map(|schedule| &schedule.times);

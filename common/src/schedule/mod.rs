@@ -23,7 +23,7 @@ mod zone;
 pub use cron::Cron;
 pub use every::Every;
 pub use fires::{Fires, Intervals};
-pub use moment::Moment;
+pub use moment::{Moment, span};
 pub use problem::Problem;
 pub use timetable::{Definition, Schedule, Timing, Unfit};
 pub use zone::{Zone, tzdb, tzdb_version};

@@ -10,7 +10,7 @@ use jiff::civil::{Date, Time};
 use super::engine::{END, FIRST};
 use super::problem::{Problem, shown};
 use super::zone::Zone;
-use crate::{Millis, Timestamp};
+use crate::{Interval, Millis, Timestamp};
 
 const HINT: &str = "write a date such as 2024-01-31, or a time such as 2024-01-31T02:00, 2024-01-31T02:00:00+01:00 or 2024-01-31T01:00Z";
 
@@ -66,6 +66,22 @@ impl Moment {
             Self::Instant(at) => *at,
         }
     }
+}
+
+/// The time that a run covers, as people write it: a day of the zone, `2024-01-31`, or START/END, each a day (its first instant) or a time.
+/// What is wrong is said in words that follow the text.
+pub fn span(text: &str, zone: &Zone) -> Result<Interval, String> {
+    let moment = |text: &str| Moment::parse(text, zone).map_err(|problem| problem.to_string());
+    let (start, end) = match text.split_once('/') {
+        Some((start, end)) => (moment(start)?.first(), moment(end)?.first()),
+        None => match moment(text)? {
+            Moment::Day { first, next } => (first, next),
+            Moment::Instant(_) => {
+                return Err("a time covers nothing: write a day, 2024-01-31, or START/END, each a day or a time".to_owned());
+            }
+        },
+    };
+    Interval::new(start, end).ok_or_else(|| "it must start before it ends: write the earlier first".to_owned())
 }
 
 fn seconds(date: Date, time: Time) -> i64 {

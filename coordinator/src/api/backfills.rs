@@ -1,10 +1,10 @@
 //! Backfills: planned, started, listed.
 
 use penstock_common::schedule::{Every, Zone};
-use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, Selector, State, Timestamp};
+use penstock_common::{BackfillId, Digest, Interval, Millis, PipelineName, State, Timestamp};
 use penstock_proto::v1;
 use penstock_scheduler::calendar::BackfillView;
-use penstock_scheduler::{Answer, BackfillAsked, Input, Plan, Planned, Rejection, Reprocess, RunFilter};
+use penstock_scheduler::{Answer, BackfillAsked, Input, Planned, Reprocess, RunFilter};
 use prost::Message as _;
 use tonic::Status;
 
@@ -21,7 +21,6 @@ impl Control {
         let name = PipelineName::parse(&request.pipeline).map_err(|e| status::invalid(&e))?;
         let (calendar, zone) = self.calendar(&name).await?;
         let asked = asked(&request, &name, &zone)?;
-        known(&asked.only, &calendar.plan, &name)?;
         let max_active = asked.at_once(calendar.plan.pipeline.depends_on_past);
         let wall = self.clock.wall();
         let mean_run_ms = self.mean_run(&name).await?;
@@ -126,18 +125,7 @@ fn asked(request: &v1::CreateBackfillRequest, name: &PipelineName, zone: &Zone) 
 /// Of what is asked for, whoever asks and why.
 fn digest_of(request: &v1::CreateBackfillRequest) -> u64 {
     let asked = v1::CreateBackfillRequest { by: String::new(), note: String::new(), dry_run: false, ..request.clone() };
-    u64::from_le_bytes(Digest::of(&asked.encode_to_vec()).0[..8].try_into().unwrap_or_default())
-}
-
-/// Whether a pipeline has the tasks that are asked for.
-fn known(only: &[Selector], plan: &Plan, name: &PipelineName) -> Result<(), Status> {
-    match only.iter().find(|selector| selector.task.index.is_some() || plan.find(&selector.task.task).is_none()) {
-        Some(unknown) => {
-            let hint = format!("see what it has with: penstock pipelines {name}");
-            Err(Refusal::from(Rejection::NotOfPipeline { pipeline: name.clone(), task: unknown.task.clone(), hint }).into())
-        }
-        None => Ok(()),
-    }
+    Digest::of(&asked.encode_to_vec()).number()
 }
 
 fn planned(interval: Interval, fate: &Planned, zone: &Zone) -> v1::PlannedInterval {
@@ -183,9 +171,21 @@ mod tests {
             let status = refusal(request).unwrap();
             assert!(status.code() == tonic::Code::InvalidArgument && status.message().contains(word), "{status}");
         }
-        let plan = Plan::load("p.yaml", "pipeline: p\ntasks: {a: {noop: true}}\n").unwrap().0;
-        let name = PipelineName::parse("p").unwrap();
-        assert!(known(&["+a".parse().unwrap()], &plan, &name).is_ok());
-        assert_eq!(known(&["nope".parse().unwrap()], &plan, &name).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_the_pipeline_does_not_have_is_an_argument_that_is_wrong() {
+        let desk = crate::desk::Desk::new();
+        desk.register("pipeline: p\ntasks: {a: {noop: true}}\n");
+        let plan = |task: &str| {
+            let (id, start_date, end_date) = ("b".to_owned(), "2024-01-01".to_owned(), "2024-01-31".to_owned());
+            let (every, only) = ("1d".to_owned(), vec![task.to_owned()]);
+            let request = v1::CreateBackfillRequest { id, start_date, end_date, every, only, ..Default::default() };
+            let asked = asked(&request, &PipelineName::parse("p").unwrap(), &Zone::utc()).unwrap();
+            let planned = desk.scheduler.lock().unwrap().plan_backfill(&asked, Timestamp(0));
+            planned.map_err(|rejection| Status::from(Refusal::from(rejection)))
+        };
+        assert!(plan("+a").is_ok());
+        assert_eq!(plan("nope").unwrap_err().code(), tonic::Code::InvalidArgument);
     }
 }

@@ -56,8 +56,7 @@ pub(super) fn unexpected(answer: &Answer) -> Status {
 
 /// 64 bits of what was asked for: tells a repeated call from another under the same id.
 pub(super) fn digest_of(parts: &[&str]) -> u64 {
-    let digest = Digest::of(parts.join("\0").as_bytes());
-    u64::from_le_bytes(digest.0[..8].try_into().unwrap_or_default())
+    Digest::of(parts.join("\0").as_bytes()).number()
 }
 
 impl Control {

@@ -6,18 +6,17 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::post;
+use penstock_common::PipelineName;
 use penstock_common::limits::{MAX_NOTE_BYTES, MAX_PARAMS_BYTES};
-use penstock_common::schedule::{Moment, Zone};
-use penstock_common::{Interval, PipelineName};
+use penstock_common::schedule::span;
 use penstock_proto::v1::{self, control_server::Control as _};
 use serde::Deserialize;
-use serde_json::json;
 use tonic::{Code, Request, Status};
 
 use super::control::Control;
-use super::schedules::moment;
+use crate::web::json;
 
 /// What a call carries.
 #[derive(Debug, Default, Deserialize)]
@@ -51,7 +50,7 @@ async fn submit(
     match submitted(&control, &namespace, &pipeline, &headers, &body).await {
         Ok(run) => {
             let status = if run.created { StatusCode::CREATED } else { StatusCode::OK };
-            answer(status, &json!({ "run_id": run.run_id, "version": run.version, "created": run.created }))
+            json(status, &serde_json::json!({ "run_id": run.run_id, "version": run.version, "created": run.created }))
         }
         Err(status) => refused(&status),
     }
@@ -78,30 +77,20 @@ async fn submitted(
         return Err(Status::invalid_argument(format!("by: {} bytes, {MAX_NOTE_BYTES} is the limit", asked.by.len())));
     }
     let (_, zone) = control.calendar(&name).await?;
+    let interval = match asked.interval.as_str() {
+        "" => None,
+        text => Some(span(text, &zone).map_err(|why| Status::invalid_argument(format!("interval {text:?}: {why}")))?.into()),
+    };
     let request = v1::SubmitRequest {
         run_id: if asked.run_id.is_empty() { ulid::Ulid::generate().to_string() } else { asked.run_id },
         pipeline: name.full().to_owned(),
         version: asked.version,
         params: serde_json::Value::Object(asked.params).to_string(),
-        interval: interval(&asked.interval, &zone)?.map(Into::into),
+        interval,
         by: if asked.by.is_empty() { "http".to_owned() } else { asked.by },
         only: asked.only,
     };
     Ok(control.submit(Request::new(request)).await?.into_inner())
-}
-
-/// `2024-01-31`, a day of the zone, or START/END, each a day or a time; empty: none.
-fn interval(text: &str, zone: &Zone) -> Result<Option<Interval>, Status> {
-    let wrong = || Status::invalid_argument(format!("interval {text:?}: write a day, 2024-01-31, or START/END, the earlier first"));
-    let (start, end) = match text.split_once('/') {
-        Some((start, end)) => (moment("interval", start, zone)?.ok_or_else(wrong)?, moment("interval", end, zone)?.ok_or_else(wrong)?),
-        None => match moment("interval", text, zone)? {
-            None => return Ok(None),
-            Some(Moment::Day { first, next }) => return Interval::new(first, next).map(Some).ok_or_else(wrong),
-            Some(Moment::Instant(_)) => return Err(wrong()),
-        },
-    };
-    Interval::new(start.first(), end.first()).map(Some).ok_or_else(wrong)
 }
 
 fn refused(status: &Status) -> Response {
@@ -118,15 +107,11 @@ fn refused(status: &Status) -> Response {
     // Another coordinator leads: FailedPrecondition too, as for gRPC clients, which are told where.
     let leads_not = status.metadata().contains_key(penstock_proto::LEADER_TRAILER);
     let code = if leads_not { StatusCode::SERVICE_UNAVAILABLE } else { code };
-    let mut response = answer(code, &json!({ "error": status.message() }));
+    let mut response = json(code, &serde_json::json!({ "error": status.message() }));
     if matches!(code, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
         response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
     }
     response
-}
-
-fn answer(status: StatusCode, value: &serde_json::Value) -> Response {
-    (status, [(header::CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
 }
 
 #[cfg(test)]

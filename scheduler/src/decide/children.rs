@@ -60,7 +60,7 @@ impl Deciding<'_> {
         let id = child_id(run, task);
         let by = format!("{}/{}", run.record.id, run.key(task)).into();
         Ok(Submit {
-            digest: u64::from_le_bytes(Digest::of(id.as_str().as_bytes()).0[..8].try_into().unwrap_or_default()),
+            digest: Digest::of(id.as_str().as_bytes()).number(),
             params: params.collect::<Result<_, String>>()?,
             interval: run.record.interval,
             depth: run.record.trigger.depth,

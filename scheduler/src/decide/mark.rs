@@ -171,7 +171,7 @@ impl Deciding<'_> {
 }
 
 fn digest_of(text: &str) -> u64 {
-    u64::from_le_bytes(Digest::of(text.as_bytes()).0[..8].try_into().unwrap_or_default())
+    Digest::of(text.as_bytes()).number()
 }
 
 /// Every task that failed, was cancelled or was skipped for one that did, and all below those.

@@ -17,6 +17,7 @@ mod trigger;
 mod worker;
 
 pub use recall::{Recalled, outputs_in};
+pub(crate) use submit::not_of;
 
 use std::str::FromStr;
 use std::sync::Arc;

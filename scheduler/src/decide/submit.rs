@@ -149,8 +149,8 @@ fn left_out(plan: &Plan, submit: &Submit) -> Result<Vec<(u32, u32)>, Rejection> 
     Ok(ranges((0..plan.len() as u32).filter(|task| !chosen.contains(task))))
 }
 
-/// A submit chooses whole tasks of the pipeline.
-fn not_of(plan: &Plan, task: &TaskKey) -> Rejection {
+/// Who asks for runs chooses whole tasks of the pipeline.
+pub(crate) fn not_of(plan: &Plan, task: &TaskKey) -> Rejection {
     let pipeline = plan.pipeline.name.clone();
     let hint = if task.index.is_some() {
         format!("a new run has no instances yet: name the whole task, {}", task.task)

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::http::Request;
 use penstock_store::{Keys, Memory};
+use serde_json::json;
 use tower::ServiceExt as _;
 
 use super::*;

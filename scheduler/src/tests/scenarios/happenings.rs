@@ -52,10 +52,14 @@ fn emit(w: &mut World, id: &str, payload: &str) -> Result<Answer, Rejection> {
 }
 
 fn found(w: &mut World, files: &[(&str, &str)]) -> Result<Answer, Rejection> {
+    found_by(w, "t", files)
+}
+
+fn found_by(w: &mut World, trigger: &str, files: &[(&str, &str)]) -> Result<Answer, Rejection> {
     let file =
         |(path, version): &(&str, &str)| FoundFile { path: (*path).into(), version: (*version).into(), size: 1, modified: Timestamp(0) };
     let found = files.iter().map(file).collect();
-    w.feed(Input::FilesFound { pipeline: name(), trigger: "t".parse().unwrap(), found, gone: Vec::new(), partial: false })
+    w.feed(Input::FilesFound { pipeline: name(), trigger: trigger.parse().unwrap(), found, gone: Vec::new(), partial: false })
 }
 
 /// Every run of `p` by its trigger: kind, source and parameters.
@@ -382,16 +386,7 @@ fn what_a_trigger_gathered_is_dead_when_it_is_gone_and_files_elsewhere_are_new()
     emit(&mut w, "e2", "{}").unwrap();
     w.register(triggered(TriggerSpec { name: "files".parse().unwrap(), ..trigger(on_file(false)) }));
     assert_eq!(dead(&w), ["the pipeline was registered without this trigger"; 2]);
-    let look = |w: &mut World, files: &[(&str, &str)]| {
-        let file = |(path, version): &(&str, &str)| FoundFile {
-            path: (*path).into(),
-            version: (*version).into(),
-            size: 1,
-            modified: Timestamp(0),
-        };
-        let found = files.iter().map(file).collect();
-        w.feed(Input::FilesFound { pipeline: name(), trigger: "files".parse().unwrap(), found, gone: Vec::new(), partial: false }).unwrap();
-    };
+    let look = |w: &mut World, files: &[(&str, &str)]| found_by(w, "files", files).unwrap();
     look(&mut w, &[("/in/a.csv", "1")]);
     look(&mut w, &[("/in/a.csv", "1"), ("/in/b.csv", "1")]);
     assert_eq!(runs(&w).len(), 1, "the first look only notes");
